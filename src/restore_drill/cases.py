@@ -1,0 +1,62 @@
+"""The standard cases: the only names by which catalogue, evidence, exceptions and controls refer to them.
+
+The order of the table is the order in which the cases of one drill run and are reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from restore_drill.model import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One standard case.
+
+    Attributes:
+        short: The name used in catalogues, evidence and exceptions.
+        function: The test function in ``drills/`` that judges it.
+        needs: The stage whose facts it judges.
+        owns: The stage whose broken cause it bears, or ``None``.
+        title: What it asserts, for reports.
+    """
+
+    short: str
+    function: str
+    needs: Stage
+    title: str
+    owns: Stage | None = None
+
+
+_TABLE = (
+    Case("located", "test_snapshot_is_located", Stage.LOCATE, "The store holds a complete snapshot", Stage.LOCATE),
+    Case("rpo", "test_snapshot_is_within_rpo", Stage.LOCATE, "It is not older than the RPO"),
+    Case("gap", "test_no_gap_exceeds_rpo", Stage.LOCATE, "No recovery point is missing since the last drill"),
+    Case("fetched", "test_snapshot_is_fetched", Stage.FETCH, "It was read whole and unchanged", Stage.FETCH),
+    Case("checksum", "test_checksum_matches", Stage.VERIFY, "The recorded digest matches", Stage.VERIFY),
+    Case("encrypted", "test_encrypted_at_rest", Stage.UNPACK, "Sensitive data is unreadable without the key"),
+    Case("unpacks", "test_snapshot_unpacks", Stage.UNPACK, "It decrypts, decompresses and unpacks", Stage.UNPACK),
+    Case("chain", "test_chain_is_complete", Stage.CHAIN, "Every link it needs is there and in order", Stage.CHAIN),
+    Case("restores", "test_snapshot_restores", Stage.RESTORE, "The engine brings it back", Stage.RESTORE),
+    Case("rto", "test_restore_meets_rto", Stage.RESTORE, "It is back within the RTO"),
+    Case("integrity", "test_integrity", Stage.CONTENT, "The engine's own checks are clean"),
+    Case("structure", "test_structure", Stage.CONTENT, "No object vanished and no table was emptied"),
+    Case("rows", "test_row_count", Stage.CONTENT, "The table has the rows it should have"),
+    Case("query", "test_query", Stage.CONTENT, "The question has the right answer"),
+    Case("files", "test_files", Stage.CONTENT, "The tree has the files it should have"),
+    Case("newest", "test_newest_record", Stage.CONTENT, "The newest record is as fresh as the snapshot"),
+    Case("check", "test_check", Stage.CONTENT, "A check of your own passes"),
+    Case("disposed", "test_restored_copy_is_disposed", Stage.DISPOSE, "Nothing of it is left", Stage.DISPOSE),
+    Case("3-2-1", "test_follows_3_2_1", Stage.TARGET, "Three copies, two media, one offsite"),
+    Case("agree", "test_copies_agree", Stage.TARGET, "The copies hold the same content"),
+    Case("retention", "test_retention", Stage.TARGET, "The recovery points the policy promises exist"),
+    Case("exceptions", "test_exceptions_are_current", Stage.TARGET, "No exception has expired"),
+)
+
+CASES: dict[str, Case] = {case.short: case for case in _TABLE}
+BY_FUNCTION: dict[str, Case] = {case.function: case for case in _TABLE}
+ORDER: dict[str, int] = {case.short: index for index, case in enumerate(_TABLE)}
+
+#: Which case bears the cause when a stage breaks.
+OWNER: dict[Stage, str] = {case.owns: case.short for case in _TABLE if case.owns}

@@ -1,0 +1,115 @@
+"""What a restored tree must hold: counts, bytes, globs, a manifest both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from restore_drill.catalogue.expect import FileRules
+from restore_drill.checks.base import Check, CheckContext
+from restore_drill.engines.base import Restored
+from restore_drill.model import Finding, Verdict
+from restore_drill.quantities import format_percentage, format_size
+
+
+class FilesCheck(Check):
+    """The tree has the files that its rules, its manifest and earlier drills ask for."""
+
+    short = "files"
+    title = "The tree has the files it should have"
+
+    def measure(self, restored: Restored, context: CheckContext) -> dict[str, Any]:
+        """One walk over the restored tree; names of files are among the details only."""
+        rule = _rule(context)
+        return restored.files(
+            {
+                "must_exist": list(rule.must_exist),
+                "must_not_exist": list(rule.must_not_exist),
+                "manifest": rule.manifest or context.manifest,
+                "manifest_ignore": list(rule.manifest_ignore),
+            }
+        )
+
+    def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
+        """Every rule; the first broken one is the message, the others are counted."""
+        problems = list(_problems(facts, context, _rule(context)))
+        actual = f"{facts['files']} files, {format_size(facts['bytes'])}"
+        expected = _describe(facts, context)
+        if not problems:
+            return Finding(expected=expected, actual=actual, notes=_notes(facts, context))
+        return Finding(
+            Verdict.FAILED,
+            "; ".join(problems),
+            "Compare with the live tree: the names are on the terminal and in the run's details file.",
+            expected=expected,
+            actual=actual,
+            notes=_notes(facts, context),
+            details=tuple(facts.get("details", ())),
+        )
+
+
+def _rule(context: CheckContext) -> FileRules:
+    rule: FileRules | None = context.rule.files
+    return rule or FileRules()
+
+
+def _problems(facts: Mapping[str, Any], context: CheckContext, rule: FileRules) -> Iterator[str]:
+    manifest = facts.get("manifest")
+    if manifest:
+        yield from _manifest_problems(manifest)
+    for pattern, matches in facts.get("must_exist", {}).items():
+        if matches == 0:
+            yield f"nothing matches {pattern}"
+    for pattern, matches in facts.get("must_not_exist", {}).items():
+        if matches:
+            yield f"{matches} path{'s' if matches > 1 else ''} match{'' if matches > 1 else 'es'} {pattern}"
+    yield from _bounds("files", facts["files"], rule.min, rule.max, str)
+    yield from _bounds("bytes", facts["bytes"], rule.min_bytes, rule.max_bytes, format_size)
+    if rule.max_drop is not None:
+        yield from _drops(facts, context, rule.max_drop)
+
+
+def _manifest_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
+    if manifest.get("problem"):
+        yield f"the manifest cannot be used: {manifest['problem']}"
+        return
+    for key, text in (
+        ("mismatched", "differ from the manifest"),
+        ("missing", "of the manifest are missing"),
+        ("extra", "are not in the manifest"),
+    ):
+        if manifest[key]:
+            yield f"{manifest[key]} files {text}"
+
+
+def _bounds(what: str, value: int, low: int | None, high: int | None, show: Any) -> Iterator[str]:
+    if low is not None and value < low:
+        yield f"{show(value)} {what if show is str else 'in files'}, expected at least {show(low)}"
+    if high is not None and value > high:
+        yield f"{show(value)} {what if show is str else 'in files'}, expected at most {show(high)}"
+
+
+def _drops(facts: Mapping[str, Any], context: CheckContext, max_drop: float) -> Iterator[str]:
+    context.baseline.require()
+    for what in ("files", "bytes"):
+        before = context.baseline.counts.get(what)
+        if before and facts[what] < before * (1 - max_drop):
+            yield f"{facts[what]} {what}, {before} before: more than {format_percentage(max_drop)} fewer"
+
+
+def _describe(facts: Mapping[str, Any], context: CheckContext) -> str:
+    rule = _rule(context)
+    parts = [f"at least {rule.min} files"] if rule.min is not None else []
+    parts += [f"at most {rule.max} files"] if rule.max is not None else []
+    if facts.get("manifest"):
+        parts.append(f"the {facts['manifest'].get('listed', 0)} files of its manifest")
+    parts += [f"{len(rule.must_exist)} patterns present"] if rule.must_exist else []
+    parts += [f"{len(rule.must_not_exist)} patterns absent"] if rule.must_not_exist else []
+    return ", ".join(parts) or "at least one file"
+
+
+def _notes(facts: Mapping[str, Any], context: CheckContext) -> tuple[str, ...]:
+    notes = tuple(facts.get("notes", ()))
+    if _rule(context).max_drop is not None and not context.baseline.run:
+        notes = (*notes, "first drill: recorded as the baseline, nothing to compare with yet")
+    return notes

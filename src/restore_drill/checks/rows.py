@@ -1,0 +1,140 @@
+"""Row counts: exact, bounded, compared with earlier drills, or with what was recorded beside the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from restore_drill.catalogue.expect import RowRule
+from restore_drill.checks.base import Check, CheckContext
+from restore_drill.engines.base import Restored
+from restore_drill.errors import CouldNotVerify
+from restore_drill.model import Finding, Verdict
+from restore_drill.plan import OTHER_TABLES
+from restore_drill.quantities import format_percentage
+
+
+class RowCountCheck(Check):
+    """A table has the rows that its rule, earlier drills or the recorded counts ask for."""
+
+    short = "rows"
+    title = "The table has the rows it should have"
+
+    def measure(self, restored: Restored, context: CheckContext) -> dict[str, Any]:
+        """The counts this case is about: one table's, or those of every table without a rule."""
+        counts = restored.row_counts()
+        if context.detail == OTHER_TABLES:
+            return {"counts": {table: count for table, count in counts.items() if _is_other(table, context)}}
+        found = {context.detail: counts[context.detail]} if context.detail in counts else {}
+        return {"counts": found}
+
+    def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
+        """Every bound of the rule; the first broken one is the message."""
+        counts: Mapping[str, int] = facts["counts"]
+        if context.detail != OTHER_TABLES:
+            return _judge_table(context.detail, counts.get(context.detail), context, _rule(context))
+        for table, count in sorted(counts.items()):
+            finding = _judge_table(table, count, context, context.rule.rows.default)
+            if not finding.passed:
+                return finding
+        return Finding(expected="the default rule", actual=f"{len(counts)} tables within it")
+
+
+def _rule(context: CheckContext) -> RowRule:
+    rule: RowRule = context.rule.rows.tables[context.detail]
+    return rule
+
+
+def _is_other(table: str, context: CheckContext) -> bool:
+    rows = context.rule.rows
+    return table not in rows.tables and not any(fnmatchcase(table, pattern) for pattern in rows.ignore)
+
+
+def _judge_table(table: str, count: int | None, context: CheckContext, rule: RowRule) -> Finding:
+    if count is None:
+        return _missing(table, context)
+    notes = (f"change accepted: {context.baseline.accepted[table]}",) if table in context.baseline.accepted else ()
+    if rule.max_drop is not None:
+        context.baseline.require()
+        if not context.baseline.run:
+            notes = (*notes, "first drill: recorded as the baseline, nothing to compare with yet")
+    for expected, broken, tolerance in _bounds(table, count, context, rule):
+        if broken:
+            return Finding(
+                Verdict.FAILED,
+                f"{table} has {count} rows, expected {expected}",
+                f"Find out where the rows went. If it is right: restore-drill baseline accept TARGET --table {table} "
+                "--reason ..., or change the rule.",
+                expected=expected,
+                actual=count,
+                tolerance=tolerance,
+                notes=notes,
+            )
+    return Finding(expected=_describe(rule), actual=count, tolerance=_origin(rule), notes=notes)
+
+
+def _bounds(table: str, count: int, context: CheckContext, rule: RowRule) -> Iterator[tuple[str, bool, str]]:
+    if rule.exact is not None:
+        yield f"exactly {rule.exact}", count != rule.exact, "none (catalogue)"
+    if rule.min is not None:
+        yield f"at least {rule.min}", count < rule.min, "none (catalogue)"
+    if rule.max is not None:
+        yield f"at most {rule.max}", count > rule.max, "none (catalogue)"
+    if rule.recorded:
+        recorded = _recorded(table, context)
+        yield f"{recorded} as recorded beside the snapshot", count != recorded, "none (recorded counts)"
+    if rule.max_drop is not None:
+        yield from _drops(table, count, context, rule.max_drop)
+
+
+def _drops(table: str, count: int, context: CheckContext, max_drop: float) -> Iterator[tuple[str, bool, str]]:
+    """Against the last passed drill, and against 30 days, so that a little less every night does not slip through."""
+    tolerance = f"{format_percentage(max_drop)} less (catalogue)"
+    last = context.baseline.counts.get(table)
+    if last:
+        floor = last * (1 - max_drop)
+        yield f"at least {_ceil(floor)} ({last} in {context.baseline.run})", count < floor, tolerance
+    if table in context.baseline.highest:
+        highest, day = context.baseline.highest[table]
+        floor = highest * (1 - max_drop)
+        yield f"at least {_ceil(floor)} ({highest} on {day})", count < floor, tolerance
+
+
+def _recorded(table: str, context: CheckContext) -> int:
+    if context.recorded is None or table not in context.recorded:
+        raise CouldNotVerify(
+            f"no count of {table} is recorded beside the snapshot",
+            remedy="Have the backup job write it, or remove recorded: true from the rule.",
+        )
+    return context.recorded[table]
+
+
+def _missing(table: str, context: CheckContext) -> Finding:
+    known = any(table in names for names in context.baseline.structure.values())
+    if known and "structure" in context.selected:
+        raise CouldNotVerify(f"blocked by structure: the table {table} vanished")
+    return Finding(
+        Verdict.FAILED,
+        f"the table {table} does not exist",
+        "Check what the backup contains; correct the name in expect.rows if the table was renamed.",
+        expected="a table",
+        actual="none",
+    )
+
+
+def _describe(rule: RowRule) -> str:
+    parts = [f"exactly {rule.exact}"] if rule.exact is not None else []
+    parts += [f"at least {rule.min}"] if rule.min is not None else []
+    parts += [f"at most {rule.max}"] if rule.max is not None else []
+    parts += [f"at most {format_percentage(rule.max_drop)} fewer than before"] if rule.max_drop is not None else []
+    parts += ["as recorded"] if rule.recorded else []
+    return ", ".join(parts)
+
+
+def _origin(rule: RowRule) -> str:
+    return f"{format_percentage(rule.max_drop)} less (catalogue)" if rule.max_drop is not None else "none (catalogue)"
+
+
+def _ceil(value: float) -> int:
+    return -int(-value // 1)

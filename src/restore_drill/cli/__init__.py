@@ -1,0 +1,70 @@
+"""``restore-drill``: everything around the drills themselves, which are run by pytest."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from restore_drill import __version__
+from restore_drill.errors import RestoreDrillError
+
+#: Command → the module that has ``configure(parser)`` and ``run(arguments) -> int``; imported when it is asked for.
+_COMMANDS = {
+    "validate": "Check the catalogue: every mistake at once, nothing is read from a store.",
+    "plan": "Show what a run would do, without doing it.",
+    "doctor": "Check this machine: tools, stores, secrets, disk, state; each line with its remedy.",
+    "init": "Begin a project: a catalogue, and the one line that brings the standard cases in.",
+    "baseline": "Initialise the state of earlier drills, accept a change, or show what is known.",
+    "clean": "Remove what killed or kept runs left on this machine.",
+    "schema": "Print the catalogue's JSON Schema, for editors.",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status (0 good, 1 something is wrong, 2 it was used wrongly)."""
+    argv = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(argv)
+    parsed = parser.parse_args(argv)
+    if not parsed.command:
+        parser.print_help()
+        return 2
+    try:
+        return int(_module(parsed.command).run(parsed))
+    except RestoreDrillError as problem:
+        print(f"restore-drill {parsed.command}: {problem}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="restore-drill", description="Prove that backups can be restored.")
+    parser.add_argument("--version", action="version", version=f"restore-drill {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, purpose in _COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if name in argv:  # only the one that runs is worth importing
+            _module(name).configure(command)
+    return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"restore_drill.cli.{command}")
+
+
+def add_catalogue(parser: argparse.ArgumentParser) -> None:
+    """The option by which every command finds its catalogue."""
+    parser.add_argument("--catalogue", metavar="PATH", help="the catalogue (default: drills/targets.yaml)")
+
+
+def find_catalogue(arguments: argparse.Namespace) -> Path:
+    """The catalogue that an option, the environment or the current directory names."""
+    named = arguments.catalogue or os.environ.get("RESTORE_DRILL_CATALOGUE")
+    return Path(named) if named else Path("drills") / "targets.yaml"

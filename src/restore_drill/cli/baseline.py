@@ -1,0 +1,86 @@
+"""``restore-drill baseline``."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import time
+
+from restore_drill.catalogue.load import load
+from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.errors import UsageProblem
+from restore_drill.history import History
+from restore_drill.lifecycle import start_demo
+from restore_drill.plan import Plan
+from restore_drill.quantities import format_instant
+from restore_drill.state import open_state
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its subcommands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    initialise = actions.add_parser("init", help="set the state up; harmless when it is already")
+    initialise.add_argument("--fresh", action="store_true", help="forget everything that earlier drills found")
+    accept = actions.add_parser("accept", help="accept a legitimate change, so that drills stop failing over it")
+    accept.add_argument("target")
+    what = accept.add_mutually_exclusive_group(required=True)
+    what.add_argument("--table", metavar="TABLE", help="rows of this table went, or it went altogether")
+    what.add_argument("--size", action="store_true", help="the backup is legitimately smaller")
+    what.add_argument("--files", action="store_true", help="files of the tree went")
+    what.add_argument("--pin", metavar="KEY", help="this frozen or pinned artifact was legitimately replaced")
+    accept.add_argument("--reason", required=True, help="why; stands in the evidence of later drills")
+    show = actions.add_parser("show", help="print what is known of a target")
+    show.add_argument("target")
+    for action in (initialise, accept, show):
+        add_catalogue(action)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked."""
+    plan = load(find_catalogue(arguments))
+    estate = start_demo(plan)
+    try:
+        history = History(open_state(plan.state))
+        if arguments.action == "init":
+            return _initialise(history, plan, fresh=arguments.fresh)
+        if arguments.target not in plan.by_name:
+            known = ", ".join(plan.by_name) or "none"
+            raise UsageProblem(f"the catalogue has no target {arguments.target!r}", remedy=f"It has {known}.")
+        return _accept(history, arguments) if arguments.action == "accept" else _show(history, plan, arguments.target)
+    finally:
+        if estate is not None:
+            estate.close()
+
+
+def _initialise(history: History, plan: Plan, *, fresh: bool) -> int:
+    created = history.initialise(fresh=fresh)
+    print(f"{plan.state.url}: {'initialised' if created else 'was initialised already'}")
+    return 0
+
+
+def _accept(history: History, arguments: argparse.Namespace) -> int:
+    if arguments.table:
+        what = [f"rows:{arguments.table}"]
+    elif arguments.files:
+        what = ["rows:files", "rows:bytes"]
+    else:
+        what = ["size"] if arguments.size else [f"pin:{arguments.pin}"]
+    now = time.time()
+    history.target(arguments.target)  # refuses when there is no state
+    for each in what:
+        history.accept(arguments.target, each, arguments.reason, getpass.getuser(), now)
+    print(f"{arguments.target}: accepted; the next drill that passes becomes the new baseline")
+    return 0
+
+
+def _show(history: History, plan: Plan, name: str) -> int:
+    known = history.target(name)
+    for copy in plan.by_name[name].copies:
+        passed = known.copy(copy.name).last_passed
+        if passed is None:
+            print(f"{name}/{copy.name}: no whole drill has passed yet")
+            continue
+        print(f"{name}/{copy.name}: passed {format_instant(passed['finished_at'])} with snapshot {passed['snapshot']}")
+        print(f"  counts: {json.dumps(passed['counts'])}")
+    return 0

@@ -1,0 +1,156 @@
+"""``restore-drill doctor``: one line a thing that drills rest on, each with its remedy when it is not good."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from restore_drill import __version__, disk
+from restore_drill.catalogue.load import load
+from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.errors import RestoreDrillError
+from restore_drill.lifecycle import start_demo
+from restore_drill.locate import locate
+from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
+from restore_drill.process import find
+from restore_drill.quantities import format_duration, format_size
+from restore_drill.registry import load as load_plug
+from restore_drill.run import Run, RunOptions
+from restore_drill.sandboxes.base import Limits
+from restore_drill.secrets import SecretReference, redact
+
+_PACKAGES = ("pytest", "pytest-xdist", "boto3", "isal", "pyrage", "cryptography", "pydantic", "PyYAML")
+#: SQLite before this reports some corruption as ``ok`` (quick_check of WITHOUT ROWID tables).
+_OLD_SQLITE = (3, 37, 0)
+
+Line = tuple[bool, str, str]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    add_catalogue(parser)
+    parser.add_argument("--work-dir", metavar="DIR", default="", help="where drills restore to (default: TMPDIR)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything; 0 when all is good, 1 otherwise."""
+    good = _print(_machine(arguments.work_dir))
+    plan = load(find_catalogue(arguments))
+    print(f"ok      catalogue {plan.catalogue}: {len(plan.targets)} targets")
+    estate = start_demo(plan)
+    try:
+        good &= _print(_estate(plan, RunOptions(work_dir=arguments.work_dir)))
+    finally:
+        if estate is not None:
+            estate.close()
+    return 0 if good else 1
+
+
+def _print(lines: Iterator[Line]) -> bool:
+    good = True
+    for fine, text, remedy in lines:
+        good &= fine
+        print(redact(f"{'ok' if fine else 'PROBLEM':<7} {text}"))
+        if not fine and remedy:
+            print(redact(f"        -> {remedy}"))
+    return good
+
+
+def _machine(work_dir: str) -> Iterator[Line]:
+    yield True, f"restore-drill {__version__}, Python {platform.python_version()}, {_cores()} cores", ""
+    yield True, ", ".join(f"{name} {_version(name)}" for name in _PACKAGES), ""
+    fine = sqlite3.sqlite_version_info >= _OLD_SQLITE
+    yield fine, f"SQLite {sqlite3.sqlite_version}", "Use a Python that is linked with SQLite 3.37 or newer."
+    tools = ", ".join(f"{name} {'found' if find(name) else 'not found'}" for name in ("rsync", "sqlite3", "age"))
+    yield True, f"optional programs (no drill needs them): {tools}", ""
+    yield _guarded("sandbox", lambda: _sandbox(Path(work_dir or tempfile.gettempdir())))
+    work = Path(work_dir or tempfile.gettempdir())
+    free = disk.free_space(work) - disk.reserve(work)
+    yield free > 2**30, f"disk: {format_size(max(free, 0))} usable in {work}", "Free space, or give --work-dir another."
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _sandbox(base: Path) -> str:
+    kind = load_plug("sandboxes", "directory")
+    with kind(base, run="doctor", name="doctor", limits=Limits()) as sandbox:
+        sandbox.call("restore_drill.cli.doctor:answer", {}, deadline=30.0)
+        facts = sandbox.facts()
+    return f"works in {base}, network: {facts.get('network')}"
+
+
+def answer(call: object) -> str:  # noqa: ARG001 - called inside the sandbox, with what every call gets
+    """Prove that a call reaches the sandbox and comes back."""
+    return "here"
+
+
+def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
+    run = Run("doctor", Path(plan.reports), plan, options)
+    yield _guarded(f"state {plan.state.url}", lambda: _state(run))
+    yield _guarded(f"reports {plan.reports}", lambda: _writable(Path(plan.reports)))
+    for label, reference in sorted(_secrets(plan).items()):
+        yield _guarded(f"secret {label}", lambda reference=reference: _resolves(reference))  # type: ignore[misc]
+    for target in plan.targets:
+        for copy in target.copies:
+            yield _guarded(f"{target.name}/{copy.name}", lambda t=target, c=copy: _newest(run, t, c))  # type: ignore[misc]
+    run.close()
+
+
+def _guarded(label: str, check: Callable[[], str]) -> Line:
+    try:
+        return True, f"{label}: {check()}", ""
+    except RestoreDrillError as problem:
+        looked_at = f" ({problem.looked_at})" if problem.looked_at else ""
+        return False, f"{label}: {problem.cause}{looked_at}", problem.remedy
+    except OSError as problem:
+        return False, f"{label}: {problem.strerror}", "Check its permissions and whether the disk is mounted."
+
+
+def _state(run: Run) -> str:
+    run.history.target("any")  # raises, with the remedy, when there is no state
+    return "initialised"
+
+
+def _writable(directory: Path) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory):
+        return "can be written"
+
+
+def _secrets(plan: Plan) -> dict[str, SecretReference]:
+    """Every secret of the catalogue, by its reference; never its value."""
+    found = dict.fromkeys(plan.state.secrets.values())
+    for target in plan.targets:
+        for copy in target.copies:
+            found |= dict.fromkeys(copy.settings.secrets.values())
+            for keys in copy.decrypt.values():
+                found |= dict.fromkeys(keys.values())
+    return {str(reference): reference for reference in found}
+
+
+def _resolves(reference: SecretReference) -> str:
+    reference.resolve()
+    return "can be read"
+
+
+def _newest(run: Run, target: PlannedTarget, copy: PlannedCopy) -> str:
+    kind = load_plug("repositories", copy.layout)
+    located = locate(kind(run.store(copy), copy, target.model), target, run, None)
+    age = format_duration(round(time.time() - located.taken))
+    return f"{located.points} recovery points, the newest {located.snapshot.id} ({age} old)"

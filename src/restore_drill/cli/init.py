@@ -1,0 +1,69 @@
+"""``restore-drill init``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from restore_drill.catalogue.load import load
+from restore_drill.history import History
+from restore_drill.state import open_state
+
+_CASES = '''"""The standard cases of restore-drill; cases of your own may stand beside them."""
+
+from restore_drill.standard_cases import *  # noqa: F403
+'''
+_CATALOGUE = """\
+# What is backed up, where, and what must be true of it once it is restored.
+# Check it with `restore-drill validate`, see what would run with `restore-drill plan`, drill with `pytest drills/`.
+version: 1
+
+# Where earlier drills leave what they measured. In a pipeline whose machines are thrown away: s3://bucket/prefix
+state: file:../.restore-drill/state
+
+stores:
+  nas: {{url: "{store}", media: disk}}
+  # offsite: {{url: "s3://bucket/prefix", media: object-storage, offsite: true}}
+
+defaults:
+  timezone: UTC # of times in names that carry no offset
+
+targets:
+{target}
+"""
+_EXAMPLE = """\
+  # orders-db:
+  #   tier: critical # critical: RPO 1h, RTO 15m; important: 1d, 4h; archival: 1w, 1d
+  #   engine: sqlite # or files: directory generations, tar archives, Docker volume archives
+  #   copies:
+  #     nas: {path: "orders/{time:%Y%m%d_%H%M%S}_orders.db.gz"} # how names carry the time
+  #   expect:
+  #     rows: {customers: 59, orders: {min: 1000, max_drop: 5%}}"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("directory", nargs="?", default=".", help="the project (default: here)")
+    parser.add_argument("--store", metavar="URL", default="file:///backups", help="where your backups are")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write what is missing; nothing that exists is touched."""
+    drills = Path(arguments.directory) / "drills"
+    drills.mkdir(parents=True, exist_ok=True)
+    catalogue = drills / "targets.yaml"
+    _write(catalogue, _CATALOGUE.format(store=arguments.store, target=_EXAMPLE))
+    _write(drills / "test_standard.py", _CASES)
+    plan = load(catalogue)
+    if History(open_state(plan.state)).initialise():
+        print(f"initialised {plan.state.url}")
+    print(f"now describe your backups in {catalogue}, then: restore-drill doctor, and pytest {drills}/")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists():
+        print(f"kept    {path} (it exists)")
+        return
+    path.write_text(text, "utf-8")
+    print(f"wrote   {path}")

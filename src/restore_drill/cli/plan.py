@@ -1,0 +1,81 @@
+"""``restore-drill plan``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from restore_drill.catalogue.load import load
+from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.evidence import limits
+from restore_drill.plan import PlannedTarget
+from restore_drill.quantities import format_duration
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    add_catalogue(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("target", nargs="*", help="only these targets")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every target with its objectives, copies, cases and limits."""
+    plan = load(find_catalogue(arguments))
+    unknown = [name for name in arguments.target if name not in plan.by_name]
+    if unknown:
+        print(f"the catalogue has no target {unknown[0]!r}; it has {', '.join(plan.by_name) or 'none'}")
+        return 2
+    targets = [target for target in plan.targets if not arguments.target or target.name in arguments.target]
+    if arguments.json:
+        print(json.dumps([_as_json(target) for target in targets], indent=1))
+        return 0
+    for target in targets:
+        _print(target)
+    cases = sum(len(target.cases()) for target in targets)
+    print(f"{len(targets)} targets, {sum(len(target.copies) for target in targets)} drills, {cases} cases")
+    return 0
+
+
+def _print(target: PlannedTarget) -> None:
+    frozen = ", frozen" if target.model.frozen else ""
+    print(f"{target.name} ({target.tier}{frozen}, engine {target.model.engine}): {target.model.description or ''}")
+    print(
+        f"  RPO {format_duration(target.rpo)}, RTO {format_duration(target.rto)}, "
+        f"drilled every {format_duration(target.drill_every)}, owner {target.model.owner or 'not named'}"
+    )
+    for copy in target.copies:
+        print(f"  {copy.name}: {copy.settings.url}/{copy.model.path}")
+        print(f"    {', '.join(_names(target, copy.name))}")
+        for limit in limits.of(target, copy.name):
+            print(f"    not checked: {limit}")
+    across = _names(target, "")
+    if across:
+        print(f"  across copies: {', '.join(across)}")
+
+
+def _names(target: PlannedTarget, copy: str) -> list[str]:
+    return [f"{case.case}({case.detail})" if case.detail else case.case for case in target.cases() if case.copy == copy]
+
+
+def _as_json(target: PlannedTarget) -> dict[str, Any]:
+    return {
+        "target": target.name,
+        "tier": target.tier,
+        "engine": target.model.engine,
+        "rpo_seconds": target.rpo.total_seconds(),
+        "rto_seconds": target.rto.total_seconds(),
+        "drill_every_seconds": target.drill_every.total_seconds(),
+        "copies": [
+            {
+                "copy": copy.name,
+                "store": copy.store_name,
+                "path": copy.model.path,
+                "cases": _names(target, copy.name),
+                "limits": limits.of(target, copy.name),
+            }
+            for copy in target.copies
+        ],
+        "cases": _names(target, ""),
+    }

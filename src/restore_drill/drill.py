@@ -1,0 +1,425 @@
+"""One drill: the stages of one snapshot of one copy, in order, each at most once, each timed.
+
+locate → fetch, verify, unpack, chain (one pass) → restore → content → dispose. A stage that breaks stays broken: who
+asks for it, or for anything behind it, gets :class:`StageBroken` with the stage that owns the cause.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo
+
+from restore_drill import disk
+from restore_drill.cases import OWNER
+from restore_drill.checks.base import Baseline, Check, CheckContext
+from restore_drill.engines.base import Engine, Restored, RestoreOptions
+from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError
+from restore_drill.evidence.record import DrillRecord
+from restore_drill.facts import Located, RestoreFacts
+from restore_drill.history import CopyHistory
+from restore_drill.locate import locate
+from restore_drill.model import Finding, Stage
+from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
+from restore_drill.registry import load
+from restore_drill.repositories.base import Repository, Staging, Transfer
+from restore_drill.run import Run
+from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
+
+_Result = TypeVar("_Result")
+#: The stages that one pass over the stored bytes covers, earliest first.
+_TRANSFER = (Stage.FETCH, Stage.VERIFY, Stage.UNPACK, Stage.CHAIN)
+
+
+class StageBroken(Exception):
+    """A stage broke; whoever needs it or a later one cannot be judged.
+
+    Attributes:
+        stage: The stage that owns the cause.
+        error: The cause.
+        bearer: The case that was appointed to bear the cause because nobody selected its owner.
+    """
+
+    def __init__(self, stage: Stage, error: RestoreDrillError) -> None:
+        super().__init__(str(error))
+        self.stage = stage
+        self.error = error
+        self.bearer: PlannedCase | None = None
+
+    @property
+    def owner(self) -> str:
+        """Short name of the case that bears the cause."""
+        return OWNER[self.stage]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a content case is judged by."""
+
+    check: Check
+    facts: Mapping[str, Any]
+    context: CheckContext
+
+    def judge(self) -> Finding:
+        """What the check's rule says of the facts."""
+        return self.check.judge(self.facts, self.context)
+
+
+class Drill:
+    """One snapshot of one copy on its way back.
+
+    Args:
+        target: What is drilled.
+        copy: Which of its copies.
+        run: Shared by all drills of this process.
+        selected: The cases of this drill that will be judged; what nobody asks for is not measured.
+        purpose: Why there is another drill of the same copy, part of the name of its record.
+    """
+
+    def __init__(
+        self, target: PlannedTarget, copy: PlannedCopy, run: Run, selected: frozenset[PlannedCase], purpose: str = ""
+    ) -> None:
+        self.target = target
+        self.copy = copy
+        self.run = run
+        self.selected = frozenset(case.case for case in selected)
+        self.record = DrillRecord(run.directory, target.name, f"{copy.name}.{purpose}" if purpose else copy.name)
+        self.disposal: Disposal | None = None
+        self._results: dict[Stage, Any] = {}
+        self._broken: StageBroken | None = None
+        self._measured: dict[PlannedCase, Measured | RestoreDrillError] = {}
+        self._sandbox: Sandbox | None = None
+        self._restored: Restored | None = None
+
+    # --- stages ---------------------------------------------------------------------------------------------------
+
+    def reach(self, stage: Stage) -> None:
+        """Run the drill up to a stage.
+
+        Raises:
+            StageBroken: That stage, or one before it, is broken.
+        """
+        self.located()
+        if stage is Stage.LOCATE:
+            return
+        transfer = self._stage(Stage.FETCH, self._transfer)
+        for passed in _TRANSFER:
+            if passed in transfer.broken:
+                self._break(passed, transfer.broken[passed])
+            if passed is stage:
+                return
+        self._stage(Stage.RESTORE, self._restore)
+
+    def located(self) -> Located:
+        """The snapshot, and what lies around it."""
+        return self._stage(Stage.LOCATE, self._locate)
+
+    def transfer(self) -> Transfer:
+        """What fetching gave, whatever broke in it after the bytes had arrived."""
+        self.reach(Stage.FETCH)
+        transfer: Transfer = self._results[Stage.FETCH]
+        return transfer
+
+    def restore_facts(self) -> RestoreFacts:
+        """How it was brought back."""
+        self.reach(Stage.RESTORE)
+        facts: RestoreFacts = self._results[Stage.RESTORE]
+        return facts
+
+    def restored(self) -> Restored:
+        """The restored system itself."""
+        self.reach(Stage.RESTORE)
+        assert self._restored  # noqa: S101 - reached
+        return self._restored
+
+    def _stage(self, stage: Stage, work: Callable[[], _Result]) -> _Result:
+        if stage in self._results:
+            found: _Result = self._results[stage]
+            return found
+        if self._broken:
+            raise self._broken
+        started, clock = datetime.now(UTC), time.monotonic()
+        self.record.begin(stage, started)
+        try:
+            self._results[stage] = result = work()
+        except RestoreDrillError as problem:
+            self._break(problem.stage or stage, problem)
+        except Exception as problem:
+            self._break(stage, unexpected(problem))
+        finally:
+            self.record.end(stage, started, time.monotonic() - clock, self._results.get(stage))
+        return result
+
+    def _break(self, stage: Stage, problem: RestoreDrillError) -> NoReturn:
+        # A deadline of a restore says something about the backup; one of a store or a check says nothing.
+        if isinstance(problem, DeadlineExceeded) and stage in (Stage.UNPACK, Stage.RESTORE):
+            problem = BackupFailed(problem.cause, looked_at=problem.looked_at, remedy=problem.remedy, stage=stage)
+        self._broken = self._broken or StageBroken(stage, problem)
+        raise self._broken
+
+    def _locate(self) -> Located:
+        self.run.progress.begin(self.target.name, self.copy.name, "locate", -1)
+        try:
+            return locate(self.repository, self.target, self.run, self.history_or_none)
+        finally:
+            self.run.progress.end()
+
+    def _transfer(self) -> Transfer:
+        snapshot = self.located().snapshot
+        sandbox = self._enter_sandbox()
+        expected = self._expected_bytes()
+        disk.require(sandbox.work, expected, "what it unpacks to")
+        self.run.progress.begin(self.target.name, self.copy.name, "fetch", snapshot.size)
+        try:
+            transfer = self.repository.fetch(snapshot, self._staging(sandbox))
+        finally:
+            self.run.progress.end()
+        if not transfer.broken:
+            self._compare_pins(transfer)
+        return transfer
+
+    def _expected_bytes(self) -> int:
+        """What the snapshot will take on disk: what it took last time and a quarter, at least its stored size."""
+        stored = max(self.located().snapshot.size, 0)
+        history = self.history_or_none
+        passed = history.last_passed if history else None
+        return max(stored, int(1.25 * passed["content_bytes"])) if passed else stored
+
+    def _staging(self, sandbox: Sandbox, *, discard: bool = False) -> Staging:
+        quarantine = sandbox.work / ("compared" if discard else "quarantine")
+        quarantine.mkdir(mode=0o700)
+        return Staging(
+            sandbox=sandbox,
+            quarantine=quarantine,
+            engine=self.engine,
+            until=time.monotonic() + self.target.deadline("fetch"),
+            reserve=disk.reserve(sandbox.work),
+            threads=self.run.threads,
+            tree_digest=discard or len(self.target.copies) > 1,
+            discard=discard,
+            advance=self.run.progress.advance,
+        )
+
+    def _compare_pins(self, transfer: Transfer) -> None:
+        """Pinned and frozen artifacts must be the bytes that they were when they were first drilled."""
+        if not (self.target.model.frozen or self.copy.checksum.mode == "pinned"):
+            return
+        try:
+            history = self.history
+        except CouldNotVerify as problem:
+            transfer.broken[Stage.VERIFY] = problem
+            return
+        for artifact in transfer.artifacts:
+            pinned, actual = history.pin(artifact["key"]), artifact.get("sha256", "")
+            if pinned is None:
+                transfer.notes.append(f"the digest of {Path(artifact['key']).name} was pinned now")
+            elif pinned != actual:
+                transfer.broken[Stage.VERIFY] = BackupFailed(
+                    f"sha256 is {actual}, pinned at the first drill was {pinned}",
+                    looked_at=artifact["key"],
+                    remedy="It changed since then. If that is right: restore-drill baseline accept TARGET --pin KEY "
+                    "--reason ...",
+                    stage=Stage.VERIFY,
+                )
+
+    def _restore(self) -> RestoreFacts:
+        transfer: Transfer = self._results[Stage.FETCH]
+        sandbox = self._enter_sandbox()
+        engine = self.engine()
+        options = RestoreOptions(
+            deadline=self.target.deadline("restore"),
+            settings=self.target.model.engine_options,
+            wanted=self.selected,
+            allow_empty=self.target.model.expect.allow_empty,
+            threads=self.run.threads,
+        )
+        self.run.progress.begin(self.target.name, self.copy.name, "restore", -1)
+        clock = time.monotonic()
+        try:
+            self._restored = restored = engine.restore(transfer.payloads, sandbox, options)
+        finally:
+            self.run.progress.end()
+        seconds = time.monotonic() - clock
+        restored.prepare(self.selected)
+        return RestoreFacts(
+            summary=str(restored.facts.get("summary", "it came back")),
+            seconds=seconds,
+            rto_seconds=transfer.seconds + seconds,
+            machine=self.run.machine,
+            concurrency=self.run.options.concurrency,
+            sandbox=sandbox.facts(),
+            facts={key: value for key, value in restored.facts.items() if key != "summary"},
+            notes=tuple(restored.notes),
+        )
+
+    # --- content --------------------------------------------------------------------------------------------------
+
+    def measure(self, case: PlannedCase) -> Measured:
+        """Measure what a content case is judged by.
+
+        Raises:
+            StageBroken: It was not restored.
+            CouldNotVerify: It could not be measured.
+        """
+        restored = self.restored()
+        if case not in self._measured:
+            self._measured[case] = self._measure(case, restored)
+        found = self._measured[case]
+        if isinstance(found, RestoreDrillError):
+            raise found
+        return found
+
+    def _measure(self, case: PlannedCase, restored: Restored) -> Measured | RestoreDrillError:
+        name = case.detail if case.case == "check" else case.case
+        context = self._context(case)
+        self.run.progress.begin(self.target.name, self.copy.name, name, -1)
+        started, clock = datetime.now(UTC), time.monotonic()
+        facts: dict[str, Any] = {}
+        try:
+            check: Check = load("checks", name)()
+            facts = check.measure(restored, context)
+            return Measured(check, facts, context)
+        except RestoreDrillError as problem:
+            return problem
+        except Exception as problem:
+            return unexpected(problem)
+        finally:
+            self.run.progress.end()
+            self.record.check(case, started, time.monotonic() - clock, facts)
+
+    def _context(self, case: PlannedCase) -> CheckContext:
+        expect = self.target.model.expect
+        needs_recorded = case.case == "rows" and expect.rows is not None and expect.rows.recorded is not None
+        return CheckContext(
+            detail=case.detail,
+            rule=expect.checks[case.detail] if case.case == "check" else expect,
+            snapshot=self.located().snapshot,
+            baseline=self.baseline(),
+            deadline=self.target.deadline("check"),
+            recorded=self._recorded_counts() if needs_recorded else None,
+            zone=self.copy.model.timezone or self.target.model.timezone or ZoneInfo("UTC"),
+            manifest=self.copy.checksum.manifest if self.copy.layout == "generations" else None,
+            selected=self.selected,
+        )
+
+    def _recorded_counts(self) -> Mapping[str, int] | None:
+        return self.repository.recorded_counts(self.located().snapshot)
+
+    # --- what it rests on ------------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> type[Engine]:
+        """The class that restores it."""
+        engine: type[Engine] = load("engines", self.target.model.engine)
+        return engine
+
+    @property
+    def repository(self) -> Repository:
+        """Where its snapshots lie."""
+        if not hasattr(self, "_repository"):
+            kind: type[Repository] = load("repositories", self.copy.layout)
+            self._repository = kind(self.run.store(self.copy), self.copy, self.target.model)
+        return self._repository
+
+    @property
+    def history(self) -> CopyHistory:
+        """What earlier drills of this copy found.
+
+        Raises:
+            CouldNotVerify: There is no state, or it cannot be read.
+        """
+        if not hasattr(self, "_history"):
+            self._history = self.run.history.target(self.target.name).copy(self.copy.name)
+        return self._history
+
+    @property
+    def history_or_none(self) -> CopyHistory | None:
+        """The same for what merely improves with history; who depends on it asks :attr:`history`."""
+        try:
+            return self.history
+        except CouldNotVerify:
+            return None
+
+    def baseline(self) -> Baseline:
+        """What the restored system is compared with; not initialised when there is no state."""
+        history = self.history_or_none
+        return Baseline() if history is None else history.baseline(self.run.clock())
+
+    def _enter_sandbox(self) -> Sandbox:
+        if self._sandbox is None:
+            kind: type[Sandbox] = load("sandboxes", self.target.model.sandbox)
+            sandbox = kind(
+                self.run.work_dir, run=self.run.id, name=f"{self.target.name}.{self.copy.name}", limits=self._limits()
+            )
+            self._sandbox = sandbox.__enter__()
+        return self._sandbox
+
+    def _limits(self) -> Limits:
+        return Limits(processes=self.run.threads)
+
+    def compare(self, taken_at: datetime) -> Transfer:
+        """Read and hash another snapshot of this copy without restoring it, to compare copies by it."""
+        survey = self.repository.survey()
+        snapshot = next(each for each in survey.newest if each.taken_at == taken_at)
+        return self.repository.fetch(snapshot, self._staging(self._enter_sandbox(), discard=True))
+
+    def properties(self) -> dict[str, Any]:
+        """What is known so far and told with every case: snapshot, digest, sizes, seconds of the stages."""
+        located: Located | None = self._results.get(Stage.LOCATE)
+        transfer: Transfer | None = self._results.get(Stage.FETCH)
+        restore: RestoreFacts | None = self._results.get(Stage.RESTORE)
+        found: dict[str, Any] = {}
+        if located:
+            found = {"snapshot": located.snapshot.id, "taken_at": located.snapshot.taken_at.isoformat()}
+        if transfer:
+            first = transfer.artifacts[0] if transfer.artifacts else {}
+            found |= {
+                "sha256": first.get("sha256", ""),
+                "stored_bytes": transfer.stored_bytes,
+                "content_bytes": transfer.content_bytes,
+                "fetch_seconds": round(transfer.seconds, 3),
+            }
+        if restore:
+            found |= {"restore_seconds": round(restore.seconds, 3), "rto_seconds": round(restore.rto_seconds, 3)}
+        return found
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def dispose(self) -> Disposal:
+        """End and remove everything that was restored; may be called again."""
+        if self._sandbox is not None:
+            started, clock = datetime.now(UTC), time.monotonic()
+            if self._restored is not None:
+                self._restored.close()
+            keep = self.run.options.keep_restored and self._restored is not None
+            sandbox, self._sandbox, self._restored = self._sandbox, None, None
+            self.disposal = sandbox.dispose(keep=keep)
+            self.record.disposed(started, time.monotonic() - clock, self.disposal)
+        return self.disposal or Disposal()
+
+    def close(self) -> None:
+        """Dispose, and close the record."""
+        try:
+            self.dispose()
+        finally:
+            self.record.close()
+
+
+def unexpected(problem: Exception) -> CouldNotVerify:
+    """An error nobody foresaw, as a verdict that is not a pass; the traceback stays on the terminal."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return CouldNotVerify(
+            f"the system refused: {problem.strerror}",
+            remedy="See the details on the terminal.",
+            details=tuple(traceback.format_exception(problem)),
+        )
+    return CouldNotVerify(
+        f"restore-drill itself failed with {type(problem).__name__}",
+        remedy="This is a defect: please report it with the details from the terminal.",
+        details=tuple(traceback.format_exception(problem)),
+    )

@@ -1,0 +1,249 @@
+"""The evidence of a run: facts of its drills and verdicts of its cases, joined into one JSON document."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore_drill import __version__
+from restore_drill.evidence import limits
+from restore_drill.evidence.record import to_json
+from restore_drill.model import Verdict
+from restore_drill.plan import PlannedCase, PlannedTarget
+from restore_drill.policy.snapshot import rpo_bound
+from restore_drill.secrets import redact
+
+if TYPE_CHECKING:
+    from restore_drill.results import CaseResult
+    from restore_drill.run import Run
+
+#: Name and version of the document's form; a reader refuses what it does not know.
+FORM = "restore-drill/evidence/1"
+
+
+@dataclass(slots=True)
+class DrillAccount:
+    """One drill of one copy: its record and the results of its cases.
+
+    Attributes:
+        planned: How many cases the catalogue asks for.
+        lines: The record's lines, in order.
+        results: The results of its cases.
+    """
+
+    target: PlannedTarget
+    copy: str
+    planned: frozenset[PlannedCase]
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    results: list[CaseResult] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every planned case reported and none of them because the run broke off."""
+        return self.planned <= {result.case for result in self.results if result.message[:14] != "it did not run"}
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed and nothing was left unverified."""
+        return all(result.verdict in (Verdict.PASSED, Verdict.EXCEPTED) for result in self.results)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its cases."""
+        return worst(result.verdict for result in self.results)
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What a stage measured, ``{}`` when it did not."""
+        return next((line["facts"] or {} for line in self.lines if line.get("stage") == stage and "facts" in line), {})
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table; files and bytes of a tree."""
+        for line in self.lines:
+            found: dict[str, Any] = line.get("facts") or {}
+            if line.get("check", [""])[0] == "structure":
+                return dict(found["counts"]) if "counts" in found else {}
+            if line.get("check", [""])[0] == "files" and "files" in found:
+                return {"files": found["files"], "bytes": found["bytes"]}
+        return {}
+
+    def structure(self) -> dict[str, list[str]]:
+        """Names of objects by type."""
+        for line in self.lines:
+            if line.get("check", [""])[0] == "structure" and line.get("facts"):
+                return dict(line["facts"].get("objects", {}))
+        return {}
+
+    def gaps(self) -> list[list[float]]:
+        """Gaps between recovery points that broke the bound."""
+        copy = self.target.copies_by_name[self.copy]
+        bound = rpo_bound(self.target, copy)[0].total_seconds()
+        intervals: list[list[float]] = self.facts("locate").get("intervals", [])
+        return [each for each in intervals if each[1] - each[0] > bound + each[2]]
+
+
+def drills(run: Run, results: Mapping[PlannedCase, CaseResult]) -> dict[tuple[str, str], DrillAccount]:
+    """Join the records that the stages wrote with the results of the cases, by (target, copy)."""
+    accounts: dict[tuple[str, str], DrillAccount] = {}
+    for case, result in results.items():
+        if not case.copy:
+            continue
+        key = (case.target, case.copy)
+        if key not in accounts:
+            target = run.plan.by_name[case.target]
+            planned = frozenset(each for each in target.cases() if each.copy == case.copy)
+            lines = list(_read(run.directory / "facts" / f"{case.target}.{case.copy}.jsonl"))
+            accounts[key] = DrillAccount(target, case.copy, planned, lines)
+        accounts[key].results.append(result)
+    return accounts
+
+
+def build(
+    run: Run,
+    accounts: Mapping[tuple[str, str], DrillAccount],
+    results: Mapping[PlannedCase, CaseResult],
+    *,
+    started: float,
+    finished: float,
+    not_run: Sequence[str],
+    arguments: Sequence[str],
+    problems: Sequence[str],
+) -> dict[str, Any]:
+    """The document. Times are UTC; nothing in it names a file inside a restored tree or a value of a row."""
+    verdict = worst(result.verdict for result in results.values())
+    return {
+        "form": FORM,
+        "run": {
+            "id": run.id,
+            "started": _stamp(started),
+            "finished": _stamp(finished),
+            "estate": "demo" if run.plan.demo else "user",
+            "operator": _operator(),
+            "arguments": [redact(argument) for argument in arguments],
+            "ci": _ci(),
+            "tools": _tools(),
+            "machine": {"cores": len(os.sched_getaffinity(0)), "platform": platform.platform()},
+            "concurrency": run.options.concurrency,
+        },
+        "catalogue": {"path": run.plan.catalogue, "sha256": run.plan.digest},
+        "verdict": Verdict.ERROR if problems and verdict is Verdict.PASSED else verdict,
+        "problems": list(problems),
+        "counts": {str(each): sum(result.verdict is each for result in results.values()) for each in Verdict},
+        "not_run": list(not_run),
+        "drills": [_drill(account) for account in accounts.values()],
+        "targets": [
+            {"target": name, "cases": [_case(result) for result in results.values() if _is_across(result, name)]}
+            for name in dict.fromkeys(case.target for case in results if not case.copy)
+        ],
+    }
+
+
+def write(path: Path, evidence: Mapping[str, Any]) -> None:
+    """Write the document at once: a reader sees the whole of it or nothing."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(evidence, default=to_json, indent=1, sort_keys=False) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def worst(verdicts: Iterator[Verdict] | Sequence[Verdict]) -> Verdict:
+    """The verdict of several: failed before error before excepted before passed; of none, error."""
+    found = set(verdicts)
+    for verdict in (Verdict.FAILED, Verdict.ERROR, Verdict.EXCEPTED, Verdict.PASSED):
+        if verdict in found:
+            return verdict
+    return Verdict.ERROR
+
+
+def _drill(account: DrillAccount) -> dict[str, Any]:
+    target = account.target
+    return {
+        "target": target.name,
+        "copy": account.copy,
+        "store": target.copies_by_name[account.copy].store_name,
+        "tier": target.tier,
+        "owner": target.model.owner,
+        "objectives": {"rpo_seconds": target.rpo.total_seconds(), "rto_seconds": target.rto.total_seconds()},
+        "scope": "whole" if account.whole else "partial",
+        "verdict": account.verdict,
+        "snapshot": account.facts("locate").get("snapshot"),
+        "stages": [line for line in account.lines if "facts" in line],
+        "cases": [_case(result) for result in account.results],
+        "limits": limits.of(target, account.copy),
+    }
+
+
+def _case(result: CaseResult) -> dict[str, Any]:
+    found = {
+        "case": result.case.case,
+        "detail": result.case.detail,
+        "verdict": result.verdict,
+        "expected": result.expected,
+        "actual": result.actual,
+        "tolerance": result.tolerance,
+        "message": redact(result.message),
+        "notes": result.notes,
+        "exception": result.exception,
+        "blocked_by": result.blocked_by,
+    }
+    return {name: value for name, value in found.items() if value not in ("", None, [])}
+
+
+def _is_across(result: CaseResult, target: str) -> bool:
+    return result.case.target == target and not result.case.copy
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a record; a last line that a crash cut short is not one."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def _operator() -> dict[str, str]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, in a container
+        user = str(os.getuid())
+    return {"user": user, "host": socket.gethostname()}
+
+
+def _ci() -> dict[str, str]:
+    """The pipeline that ran it, as the common CI systems tell."""
+    environment = os.environ
+    url = environment.get("CI_JOB_URL") or environment.get("BUILD_URL") or ""
+    if not url and environment.get("GITHUB_RUN_ID"):
+        server, repository = environment.get("GITHUB_SERVER_URL", ""), environment.get("GITHUB_REPOSITORY", "")
+        url = f"{server}/{repository}/actions/runs/{environment['GITHUB_RUN_ID']}"
+    commit = environment.get("GITHUB_SHA") or environment.get("CI_COMMIT_SHA") or environment.get("GIT_COMMIT") or ""
+    return {name: redact(value) for name, value in (("url", url), ("commit", commit)) if value}
+
+
+def _tools() -> dict[str, str]:
+    import sqlite3
+
+    found = {"restore-drill": __version__, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
+    for package in ("pytest", "pytest-xdist", "boto3", "isal", "backports.zstd", "pyrage", "cryptography"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

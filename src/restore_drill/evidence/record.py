@@ -1,0 +1,154 @@
+"""The record of one drill while it runs: a file to which every stage appends what it measured.
+
+``reports/<run id>/facts/<target>.<copy>.jsonl``, one JSON object a line, written when a stage ends: what a crash
+leaves is everything that was measured before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+from restore_drill.errors import RestoreDrillError
+from restore_drill.facts import Located, RestoreFacts
+from restore_drill.model import Snapshot, Stage
+from restore_drill.plan import PlannedCase
+from restore_drill.repositories.base import Transfer
+from restore_drill.sandboxes.base import Disposal
+from restore_drill.secrets import redact
+
+
+class DrillRecord:
+    """Appends to the file of one drill.
+
+    Args:
+        directory: The run's directory.
+        target: The target's name.
+        copy: The copy's name.
+    """
+
+    def __init__(self, directory: PurePath, target: str, copy: str) -> None:
+        self._path = os.path.join(directory, "facts", f"{target}.{copy}.jsonl")  # noqa: PTH118 - hot path
+        self._target = target
+        self._copy = copy
+        self._descriptor = -1
+        self._lines: list[str] = []
+
+    def begin(self, stage: Stage, started: datetime) -> None:
+        """A stage begins; only the first of a drill is written, as proof that it was started."""
+        if self._descriptor < 0:
+            self._append({"drill": [self._target, self._copy], "started": _stamp(started), "stage": stage})
+            self._flush()
+
+    def end(self, stage: Stage, started: datetime, seconds: float, result: Any) -> None:
+        """A stage ended, with what it measured or with nothing when it broke before it measured anything."""
+        self._append(
+            {"stage": stage, "started": _stamp(started), "seconds": round(seconds, 6), "facts": stage_facts(result)}
+        )
+        self._flush()
+
+    def check(self, case: PlannedCase, started: datetime, seconds: float, facts: Mapping[str, Any]) -> None:
+        """A content case was measured; its details stay out."""
+        public = {key: value for key, value in facts.items() if key != "details"}
+        entry = {"check": [case.case, case.detail], "started": _stamp(started), "seconds": round(seconds, 6)}
+        self._append({**entry, "facts": public})
+
+    def disposed(self, started: datetime, seconds: float, disposal: Disposal) -> None:
+        """The restored copy is gone, or is not."""
+        facts = {"left": len(disposal.left), "reason": disposal.reason, "kept": disposal.kept}
+        self._append({"stage": Stage.DISPOSE, "started": _stamp(started), "seconds": round(seconds, 6), "facts": facts})
+        self._flush()
+
+    def close(self) -> None:
+        """Write what is left and let go of the file."""
+        self._flush()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        self._lines.append(redact(json.dumps(entry, default=to_json, separators=(",", ":"))))
+
+    def _flush(self) -> None:
+        if not self._lines:
+            return
+        if self._descriptor < 0:
+            self._descriptor = _open(self._path)
+        os.write(self._descriptor, ("\n".join(self._lines) + "\n").encode())
+        self._lines.clear()
+
+
+def _open(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - hot path
+        return os.open(path, flags, 0o644)
+
+
+def stage_facts(result: Any) -> Any:
+    """What is recorded of a stage's result; live handles, local paths and file names inside a tree are not."""
+    if isinstance(result, Located):
+        return {**_fields(result, "snapshot", "times"), "snapshot": snapshot_facts(result.snapshot)}
+    if isinstance(result, Transfer):
+        return {
+            **_fields(result, "payloads", "broken", "unusable"),
+            "payloads": [
+                {"form": each.form, "format": each.format, "size": each.size, "sha256": each.digest}
+                for each in result.payloads
+            ],
+            "broken": {stage: _problem(problem) for stage, problem in result.broken.items()},
+            "unusable": _problem(result.unusable) if result.unusable else None,
+        }
+    if isinstance(result, RestoreFacts):
+        return _fields(result)
+    return result
+
+
+def snapshot_facts(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as evidence names it."""
+    return {
+        "id": snapshot.id,
+        "kind": snapshot.kind,
+        "taken_at": snapshot.taken_at,
+        "resolution_seconds": snapshot.resolution.total_seconds(),
+        "artifacts": [artifact.key for artifact in snapshot.artifacts],
+        "size": snapshot.size,
+        "version": snapshot.main.version,
+        "parents": [parent.id for parent in snapshot.parents],
+    }
+
+
+def to_json(value: Any) -> Any:
+    """Turn what the standard encoder does not know into JSON values."""
+    if isinstance(value, datetime):
+        return _stamp(value)
+    if isinstance(value, date | PurePath):
+        return str(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    raise TypeError(f"{type(value).__name__} has no place in evidence")
+
+
+def _fields(value: Any, *without: str) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.name not in without}
+
+
+def _problem(problem: RestoreDrillError) -> dict[str, str]:
+    return {"verdict": problem.verdict, "cause": problem.cause, "looked_at": problem.looked_at}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

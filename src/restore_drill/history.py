@@ -1,0 +1,305 @@
+"""What earlier drills found: baselines, pinned digests, accepted changes, and when each copy was last drilled.
+
+One JSON document a target. Only whole drills are recorded; only whole drills that passed become baselines. Its size
+is bounded: one day's highest counts for 30 days, the last 60 drills in short form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from restore_drill.checks.base import Baseline
+from restore_drill.errors import CouldNotVerify
+from restore_drill.state import State
+
+MARKER = "restore-drill.json"
+_DAY = 86400.0
+_WINDOW = 30 * _DAY
+_RECENT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DrillSummary:
+    """A whole drill of one copy, as history keeps it.
+
+    Attributes:
+        finished_at: When it ended (seconds since the epoch).
+        taken_at: The time of the snapshot it drilled.
+        counts: Rows by table; ``files`` and ``bytes`` for a tree.
+        gaps: Gaps between recovery points that it reported.
+    """
+
+    run: str
+    snapshot: str
+    key: str
+    taken_at: float
+    finished_at: float
+    passed: bool
+    seconds: float = 0.0
+    stored_bytes: int = 0
+    content_bytes: int = 0
+    digest: str = ""
+    stored_sha256: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    structure: Mapping[str, list[str]] = field(default_factory=dict)
+    oldest_point: float = 0.0
+    gaps: tuple[tuple[float, float], ...] = ()
+
+
+class CopyHistory:
+    """What is known of one copy. A view of the target's document."""
+
+    def __init__(self, data: dict[str, Any], accepted: list[dict[str, Any]]) -> None:
+        self._data = data
+        self._accepted = accepted
+
+    @property
+    def last_passed(self) -> dict[str, Any] | None:
+        """The last whole drill that passed (a :class:`DrillSummary` as JSON), or ``None``."""
+        return self._data.get("passed")
+
+    @property
+    def last_drilled(self) -> dict[str, Any] | None:
+        """The last whole drill, whatever it found: run, finished_at, taken_at, passed."""
+        return self._data.get("drilled")
+
+    @property
+    def oldest_seen(self) -> float | None:
+        """The time of the oldest recovery point ever listed (seconds since the epoch)."""
+        return self._data.get("oldest_seen")
+
+    @property
+    def known_gaps(self) -> list[tuple[float, float]]:
+        """Gaps between recovery points that earlier drills reported."""
+        return [(first, last) for first, last in self._data.get("gaps", [])]
+
+    def pin(self, key: str) -> str | None:
+        """The SHA-256 that an artifact had when it was first drilled, unless a person accepted a change since."""
+        pinned = self._data.get("pins", {}).get(key)
+        if pinned and not self._accepted_since(f"pin:{key}", pinned["at"]):
+            return str(pinned["sha256"])
+        return None
+
+    def sizes_from(self) -> float:
+        """Snapshots taken before this are not compared in size (seconds since the epoch)."""
+        return max((entry["at"] for entry in self._accepted if entry["what"] == "size"), default=0.0)
+
+    def baseline(self, now: float) -> Baseline:
+        """What a new drill is compared with."""
+        passed = self.last_passed or {}
+        at = passed.get("finished_at", 0.0)
+        dropped = {
+            entry["what"].removeprefix("rows:"): entry["reason"]
+            for entry in self._accepted
+            if entry["what"].startswith("rows:") and entry["at"] >= at
+        }
+        counts = {table: count for table, count in passed.get("counts", {}).items() if table not in dropped}
+        structure = {
+            kind: [name for name in names if name not in dropped] for kind, names in passed.get("structure", {}).items()
+        }
+        return Baseline(
+            initialised=True,
+            run=passed.get("run", ""),
+            counts=counts,
+            highest=self._highest(now),
+            structure=structure,
+            accepted=dropped,
+        )
+
+    def _highest(self, now: float) -> dict[str, tuple[int, str]]:
+        found: dict[str, tuple[int, str]] = {}
+        for table, days in self._data.get("highest", {}).items():
+            since = max(now - _WINDOW, self._accepted_at(f"rows:{table}"))
+            counts = [(count, at) for at, count in days if at > since]
+            if counts:
+                count, at = max(counts)
+                found[table] = (count, datetime.fromtimestamp(at, UTC).date().isoformat())
+        return found
+
+    def _accepted_at(self, what: str) -> float:
+        return max((entry["at"] for entry in self._accepted if entry["what"] == what), default=0.0)
+
+    def _accepted_since(self, what: str, at: float) -> bool:
+        return self._accepted_at(what) > at
+
+
+class TargetHistory:
+    """What is known of one target."""
+
+    def __init__(self, document: dict[str, Any] | None = None) -> None:
+        self._document = document or {}
+
+    def copy(self, name: str) -> CopyHistory:
+        """What is known of one of its copies."""
+        return CopyHistory(self._document.get("copies", {}).get(name, {}), self._document.get("accepted", []))
+
+
+class History:
+    """What earlier drills found, kept in a state.
+
+    Args:
+        state: Where.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._since: str | None = None
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the state was ever set up (asked once)."""
+        return bool(self._epoch())
+
+    def _epoch(self) -> str:
+        """When the state was set up: documents of an earlier time are forgotten. Empty when it never was."""
+        if self._since is None:
+            marker = _decode(self._state.read(MARKER), self._state.where()) or {}
+            self._since = str(marker.get("initialised", ""))
+        return self._since
+
+    def initialise(self, *, fresh: bool = False) -> bool:
+        """Set the state up; returns ``False`` when it was already.
+
+        Args:
+            fresh: Forget what earlier drills found: documents older than this are not read any more.
+        """
+        created = False
+
+        def change(existing: bytes | None) -> bytes:
+            nonlocal created
+            created = existing is None or fresh
+            stamp = datetime.now(UTC).isoformat()
+            return json.dumps({"version": 1, "initialised": stamp}).encode() if created else existing or b""
+
+        self._state.update(MARKER, change)
+        self._since = None
+        return created
+
+    def target(self, name: str) -> TargetHistory:
+        """What is known of a target.
+
+        Raises:
+            CouldNotVerify: The state was never initialised, or cannot be read.
+        """
+        if not self.initialised:
+            raise CouldNotVerify(
+                "there is no state of earlier drills to compare with",
+                looked_at=self._state.where(),
+                remedy="Initialise it once: restore-drill baseline init. If it should be there, check state: in the "
+                "catalogue.",
+            )
+        return TargetHistory(self._current(self._state.read(_name(name))))
+
+    def record(self, target: str, copy: str, summary: DrillSummary) -> None:
+        """Remember a whole drill."""
+        self._change(target, lambda document: _record(document, copy, summary))
+
+    def accept(self, target: str, what: str, reason: str, by: str, at: float) -> None:
+        """Remember that a person accepted a change: ``rows:TABLE``, ``size`` or ``pin:KEY``."""
+        entry = {"what": what, "reason": reason, "by": by, "at": at}
+        self._change(target, lambda document: document.setdefault("accepted", []).append(entry))
+
+    def durations(self) -> dict[str, float]:
+        """Seconds that the last drills of each target took, for scheduling."""
+        document = _decode(self._state.read("durations.json"), self._state.where()) or {}
+        return {name: float(seconds) for name, seconds in document.items()}
+
+    def record_durations(self, seconds: Mapping[str, float]) -> None:
+        """Remember how long each target took."""
+
+        def change(existing: bytes | None) -> bytes:
+            return json.dumps({**(_decode(existing, self._state.where()) or {}), **seconds}, sort_keys=True).encode()
+
+        self._state.update("durations.json", change)
+
+    def _change(self, target: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        def change(existing: bytes | None) -> bytes:
+            document = self._current(existing) or {"version": 1, "target": target, "since": self._epoch()}
+            edit(document)
+            return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+        self._state.update(_name(target), change)
+
+    def _current(self, raw: bytes | None) -> dict[str, Any] | None:
+        document = _decode(raw, self._state.where())
+        return document if document and document.get("since") == self._epoch() else None
+
+
+def _name(target: str) -> str:
+    return f"targets/{target}.json"
+
+
+def _decode(raw: bytes | None, where: str) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    try:
+        document = json.loads(raw)
+    except ValueError as problem:
+        raise CouldNotVerify(
+            "the state of earlier drills is damaged: it is not JSON",
+            looked_at=where,
+            remedy="Restore it from its own backup, or begin anew with restore-drill baseline init --fresh.",
+        ) from problem
+    return document if isinstance(document, dict) else {}
+
+
+def _record(document: dict[str, Any], copy: str, summary: DrillSummary) -> None:
+    data = document.setdefault("copies", {}).setdefault(copy, {})
+    short = {
+        "run": summary.run,
+        "snapshot": summary.snapshot,
+        "taken_at": summary.taken_at,
+        "finished_at": summary.finished_at,
+        "passed": summary.passed,
+        "seconds": round(summary.seconds, 3),
+        "stored_bytes": summary.stored_bytes,
+    }
+    data["drilled"] = short
+    data["recent"] = [*data.get("recent", []), short][-_RECENT:]
+    if summary.oldest_point:
+        data["oldest_seen"] = min(summary.oldest_point, data.get("oldest_seen", summary.oldest_point))
+    horizon = summary.finished_at - 400 * _DAY
+    gaps = {(first, last) for first, last in data.get("gaps", []) if last > horizon} | set(summary.gaps)
+    data["gaps"] = sorted(gaps)
+    if summary.passed:
+        _record_passed(data, summary)
+
+
+def _record_passed(data: dict[str, Any], summary: DrillSummary) -> None:
+    data["passed"] = {
+        "run": summary.run,
+        "snapshot": summary.snapshot,
+        "key": summary.key,
+        "taken_at": summary.taken_at,
+        "finished_at": summary.finished_at,
+        "seconds": round(summary.seconds, 3),
+        "stored_bytes": summary.stored_bytes,
+        "content_bytes": summary.content_bytes,
+        "digest": summary.digest,
+        "counts": dict(summary.counts),
+        "structure": {kind: list(names) for kind, names in summary.structure.items()},
+    }
+    if summary.stored_sha256:
+        pins = data.setdefault("pins", {})
+        known = pins.get(summary.key)
+        if known is None or known["sha256"] != summary.stored_sha256:
+            pins[summary.key] = {"sha256": summary.stored_sha256, "at": summary.finished_at}
+    highest = data.setdefault("highest", {})
+    for table, count in summary.counts.items():
+        highest[table] = _highest(highest.get(table, []), summary.finished_at, count)
+    for table in [name for name, days in highest.items() if days[-1][0] < summary.finished_at - _WINDOW]:
+        del highest[table]
+
+
+def _highest(days: list[list[float]], at: float, count: int) -> list[list[float]]:
+    """One entry a day, the day's highest, for 30 days; a second drill of a day keeps the higher of the two."""
+    kept = [[then, value] for then, value in days if then > at - _WINDOW]
+    if kept and int(kept[-1][0] // _DAY) == int(at // _DAY):
+        if count >= kept[-1][1]:
+            kept[-1] = [at, count]
+        return kept
+    return [*kept, [at, count]]

@@ -1,0 +1,105 @@
+"""The locate stage: survey a copy, choose the snapshot, measure what lies around it."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from restore_drill.facts import Located
+from restore_drill.history import CopyHistory
+from restore_drill.model import Snapshot
+from restore_drill.plan import PlannedTarget
+from restore_drill.repositories.base import Repository
+from restore_drill.repositories.selection import choose
+from restore_drill.run import Run
+
+#: Intervals kept as facts: the longest ones.
+_KEPT_INTERVALS = 5
+_PERIODS = (
+    ("hourly", timedelta(hours=1)),
+    ("daily", timedelta(days=1)),
+    ("weekly", timedelta(weeks=1)),
+    ("monthly", timedelta(days=28)),
+    ("yearly", timedelta(days=365)),
+)
+
+
+def locate(repository: Repository, target: PlannedTarget, run: Run, history: CopyHistory | None) -> Located:
+    """Find the snapshot to drill.
+
+    Raises:
+        BackupFailed: There is none, or the newest is bad as it lies (stage ``locate``).
+        CouldNotVerify: The store cannot be read.
+    """
+    now = run.clock()
+    survey = repository.survey(run.options.snapshot)
+    selection = choose(
+        survey, repository, now, wanted=run.options.snapshot, sizes_from=history.sizes_from() if history else 0.0
+    )
+    if selection.failure is not None:
+        raise selection.failure
+    assert selection.snapshot  # noqa: S101 - there is one when nothing failed
+    start = _window_start(repository, target, now, history)
+    return Located(
+        snapshot=selection.snapshot,
+        where=repository.store.where(repository.copy.pattern.prefix),
+        now=now,
+        taken=_taken(selection.snapshot),
+        points=len(survey.times),
+        listed=survey.listed,
+        oldest=survey.times[0] if survey.times else now,
+        stepped_over=tuple(selection.stepped_over),
+        notes=tuple(selection.notes),
+        window_start=start,
+        intervals=_intervals(survey.times, start, _zone(repository)),
+        lag_seconds=selection.lag_seconds,
+        typical_size=selection.typical_size,
+        times=survey.times,
+    )
+
+
+def _taken(snapshot: Snapshot) -> float:
+    """The time a snapshot is judged by: what its name says, refined by the store's within the name's resolution."""
+    claimed = snapshot.taken_at.timestamp()
+    if snapshot.resolution < timedelta(hours=1):
+        return claimed
+    return min(max(snapshot.modified, claimed), claimed + snapshot.resolution.total_seconds())
+
+
+def _zone(repository: Repository) -> ZoneInfo | None:
+    """The zone of names that carry no offset."""
+    pattern = repository.copy.pattern
+    return pattern.zone if isinstance(pattern.zone, ZoneInfo) and not pattern.has_offset else None
+
+
+def _window_start(repository: Repository, target: PlannedTarget, now: float, history: CopyHistory | None) -> float:
+    """Since when gaps are judged: the last drill, or the drill interval for a new target.
+
+    Never further back than the retention policy keeps every point: what was thinned out since is no gap.
+    """
+    drilled = history.last_drilled if history else None
+    start: float = drilled["taken_at"] if drilled else now - target.drill_every.total_seconds()
+    rule = repository.copy.retention
+    if rule is not None:
+        dense = next((getattr(rule, name) * length for name, length in _PERIODS if getattr(rule, name)), None)
+        start = max(start, now - dense.total_seconds()) if dense else start
+    return start
+
+
+def _intervals(times: Sequence[float], start: float, zone: ZoneInfo | None) -> tuple[tuple[float, float, float], ...]:
+    first = bisect.bisect_right(times, start)
+    points = [max(times[first - 1], start)] if first else []
+    points += times[first:]
+    found = [(left, right, _doubt(left, right, zone)) for left, right in pairwise(points)]
+    return tuple(sorted(found, key=lambda interval: interval[0] - interval[1])[:_KEPT_INTERVALS])
+
+
+def _doubt(left: float, right: float, zone: ZoneInfo | None) -> float:
+    """Seconds by which local names may mislead: the clock went back between the two, and names were written twice."""
+    if zone is None:
+        return 0.0
+    before, after = (datetime.fromtimestamp(moment, zone).utcoffset() or timedelta(0) for moment in (left, right))
+    return max(0.0, (before - after).total_seconds())

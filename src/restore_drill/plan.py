@@ -1,0 +1,196 @@
+"""What a run will do: the catalogue resolved into targets, copies and cases.
+
+A plan is made once, by pytest's controller or the command line, and handed to workers as bytes. Nothing in it has
+touched a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from restore_drill.cases import ORDER
+from restore_drill.patterns import PathPattern
+from restore_drill.stores.base import StoreSettings
+
+if TYPE_CHECKING:
+    from restore_drill.catalogue.expect import ApprovedException
+    from restore_drill.catalogue.models import ChecksumRule, CopyModel, RetentionRule, StoreModel, TargetModel
+    from restore_drill.secrets import SecretReference
+
+
+#: The detail of the rows case that judges every table without a rule of its own by ``rows.default``.
+OTHER_TABLES = "other-tables"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PlannedCase:
+    """One case of the plan; the key under which facts, verdicts and exceptions meet.
+
+    Attributes:
+        target: The target's name.
+        copy: The copy's name, ``""`` for a case about the target as a whole.
+        case: The case's short name.
+        detail: The table or query, ``""`` where there is none.
+    """
+
+    target: str
+    copy: str
+    case: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedCopy:
+    """A target's backups in one store, with everything inherited filled in."""
+
+    name: str
+    store_name: str
+    store: StoreModel
+    settings: StoreSettings
+    model: CopyModel
+    pattern: PathPattern
+    checksum: ChecksumRule
+    decrypt: dict[str, dict[str, SecretReference]]
+    retention: RetentionRule | None
+    lag: timedelta
+
+    @property
+    def layout(self) -> str:
+        """Which repository reads it."""
+        return "generations" if self.pattern.is_directory else "objects"
+
+
+@dataclass(frozen=True)
+class PlannedTarget:
+    """One target with its objectives and copies resolved."""
+
+    name: str
+    tier: str
+    model: TargetModel
+    rpo: timedelta
+    rto: timedelta
+    drill_every: timedelta
+    copy_lag: timedelta
+    copies: tuple[PlannedCopy, ...]
+    exceptions: tuple[ApprovedException, ...] = ()
+
+    @cached_property
+    def copies_by_name(self) -> dict[str, PlannedCopy]:
+        """Copies by name."""
+        return {copy.name: copy for copy in self.copies}
+
+    def deadline(self, stage: str) -> float:
+        """Seconds after which ``fetch``, ``restore`` or ``check`` is given up."""
+        stated: timedelta | None = getattr(self.model.deadlines, stage)
+        return (stated or max(2 * self.rto, timedelta(minutes=10))).total_seconds()
+
+    def cases(self) -> list[PlannedCase]:
+        """The cases that apply, copy by copy in the catalogue's order, then those of the target."""
+        planned = [PlannedCase(self.name, copy.name, *case) for copy in self.copies for case in _copy_cases(self)]
+        planned += [PlannedCase(self.name, "", case) for case in _target_cases(self)]
+        return planned
+
+    def exception_for(self, case: PlannedCase, today: date) -> ApprovedException | None:
+        """The approved, unexpired exception that covers a case."""
+        for exception in self.exceptions:
+            if exception.expires >= today and covers(exception, case):
+                return exception
+        return None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run may do.
+
+    Attributes:
+        catalogue: Path of the catalogue.
+        digest: SHA-256 over it and what it includes.
+        demo: Whether this is the project's own demo estate.
+        state: Where baselines are kept.
+        reports: Directory in which runs are written.
+    """
+
+    catalogue: str
+    digest: str
+    targets: tuple[PlannedTarget, ...]
+    state: StoreSettings
+    reports: str
+    demo: bool = False
+    tiers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def by_name(self) -> dict[str, PlannedTarget]:
+        """Targets by name."""
+        return {target.name: target for target in self.targets}
+
+    def cases(self) -> Iterator[PlannedCase]:
+        """Every case, target by target."""
+        for target in self.targets:
+            yield from target.cases()
+
+
+def covers(exception: ApprovedException, case: PlannedCase) -> bool:
+    """Whether an exception speaks of a case, expired or not."""
+    return (
+        exception.target == case.target
+        and exception.case == case.case
+        and exception.copy_ in (None, case.copy)
+        and exception.detail in (None, case.detail)
+    )
+
+
+def sort_key(case: PlannedCase, target: PlannedTarget) -> tuple[int, int]:
+    """Where a case stands within its target: copies in turn, stages in order, the target's own cases last."""
+    names = [copy.name for copy in target.copies]
+    return (names.index(case.copy) if case.copy in names else len(names), ORDER.get(case.case, len(ORDER)))
+
+
+def _copy_cases(target: PlannedTarget) -> list[tuple[str, str]]:
+    model = target.model
+    cases = [("located", "")]
+    if not model.frozen:
+        cases += [("rpo", ""), ("gap", "")]
+    cases += [("fetched", ""), ("checksum", "")]
+    cases += [("encrypted", "")] if model.sensitive else []
+    cases += [("unpacks", "")]
+    cases += [("chain", "")] if _has_chain(target) else []
+    cases += [("restores", ""), ("rto", "")]
+    cases += _content_cases(target)
+    return [*cases, ("disposed", "")]
+
+
+def _has_chain(target: PlannedTarget) -> bool:
+    return any("{kind:" in copy.pattern.text for copy in target.copies)
+
+
+def _content_cases(target: PlannedTarget) -> list[tuple[str, str]]:
+    from restore_drill.registry import load
+
+    supported: frozenset[str] = load("engines", target.model.engine).checks
+    expect = target.model.expect
+    cases: list[tuple[str, str]] = []
+    if expect.integrity != "off" and "integrity" in supported:
+        cases.append(("integrity", ""))
+    if expect.structure != "off" and "structure" in supported:
+        cases.append(("structure", ""))
+    if expect.rows:
+        cases += [("rows", table) for table in expect.rows.tables]
+        cases += [("rows", OTHER_TABLES)] if expect.rows.default else []
+    cases += [("query", query.name) for query in expect.queries]
+    if expect.files or "files" in supported:
+        cases.append(("files", ""))
+    if expect.newest_record or expect.newest_file:
+        cases.append(("newest", ""))
+    return cases + [("check", name) for name in expect.checks]
+
+
+def _target_cases(target: PlannedTarget) -> list[str]:
+    cases = ["3-2-1"] if target.model.three_two_one else []
+    cases += ["agree"] if len(target.copies) > 1 else []
+    cases += ["retention"] if any(copy.retention for copy in target.copies) else []
+    return cases + (["exceptions"] if target.exceptions else [])

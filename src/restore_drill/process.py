@@ -1,0 +1,143 @@
+"""Run programs of this machine: emptied environment, a deadline, bounded output, nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore_drill.errors import CouldNotVerify, DeadlineExceeded
+
+#: The only variables a child gets unless the caller says otherwise.
+BARE_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+_OUTPUT_LIMIT = 4 * 2**20
+
+
+class ProgramMissing(CouldNotVerify):
+    """A program that a stage needs is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ended: its status (negative: the signal) and what it wrote, cut at 4 MiB each."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    deadline: float,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a program to its end.
+
+    Args:
+        argv: The program and its arguments; never a shell line, never a secret.
+        deadline: Seconds it may take.
+        stdin: What it reads.
+        environment: Its whole environment (default: :data:`BARE_ENVIRONMENT`).
+        cwd: Where it runs.
+
+    Raises:
+        ProgramMissing: It is not installed.
+        DeadlineExceeded: It was still running at the deadline; it and its children were killed.
+    """
+    child = _start(argv, environment, cwd)
+    try:
+        output = _converse(child, argv[0], stdin, time.monotonic() + deadline)
+    except BaseException:
+        _kill(child)
+        raise
+    return Completed(child.wait(), *output)
+
+
+def find(name: str) -> str | None:
+    """Where a program is installed, system directories included that a user's PATH may lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def _start(argv: Sequence[str], environment: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - argv comes from this package or from the catalogue's own command
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(BARE_ENVIRONMENT if environment is None else environment),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError) as problem:
+        raise ProgramMissing(
+            f"the program {argv[0]} cannot be started: {problem.strerror}", remedy=f"Install {Path(argv[0]).name}."
+        ) from problem
+
+
+def _converse(child: subprocess.Popen[bytes], program: str, stdin: bytes, until: float) -> tuple[bytes, bytes]:
+    assert child.stdin and child.stdout and child.stderr  # noqa: S101 - all three are pipes
+    collected: dict[int, bytearray] = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    order = list(collected)
+    with selectors.DefaultSelector() as selector, contextlib.closing(child.stdout), contextlib.closing(child.stderr):
+        for stream in (child.stdout, child.stderr):
+            selector.register(stream, selectors.EVENT_READ)
+        if stdin:
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+        else:
+            child.stdin.close()
+        left = memoryview(stdin)
+        while selector.get_map():
+            ready = selector.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                raise DeadlineExceeded(f"the program {program} did not end in time")
+            for key, _ in ready:
+                if key.fileobj is child.stdin:
+                    left = _write(selector, child, left)
+                else:
+                    _read(selector, key, collected[key.fd])
+    try:
+        child.wait(max(0.05, until - time.monotonic()))
+    except subprocess.TimeoutExpired as problem:
+        raise DeadlineExceeded(f"the program {program} did not end in time") from problem
+    return bytes(collected[order[0]]), bytes(collected[order[1]])
+
+
+def _write(selector: selectors.BaseSelector, child: subprocess.Popen[bytes], left: memoryview) -> memoryview:
+    assert child.stdin  # noqa: S101 - a pipe
+    try:
+        left = left[os.write(child.stdin.fileno(), left[: 1 << 16]) :]
+    except BrokenPipeError:
+        left = left[:0]
+    if not left:
+        selector.unregister(child.stdin)
+        child.stdin.close()
+    return left
+
+
+def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, into: bytearray) -> None:
+    data = os.read(key.fd, 1 << 16)
+    if not data:
+        selector.unregister(key.fileobj)
+    elif len(into) < _OUTPUT_LIMIT:
+        into += data
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()

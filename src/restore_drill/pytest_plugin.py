@@ -1,0 +1,84 @@
+"""The pytest plugin: loaded by every pytest run on a machine, inert until a catalogue is found.
+
+Everything else is imported when there is something to drill, so that this costs nothing where there is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from restore_drill.pytest_support.running import CaseView
+
+#: Where a project's catalogue is looked for, below pytest's root directory.
+DEFAULT_CATALOGUE = os.path.join("drills", "targets.yaml")  # noqa: PTH118 - pathlib costs more than the whole plugin
+_NAME = "restore-drill"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of a drill."""
+    group = parser.getgroup(_NAME, "restore drills")
+    group.addoption("--catalogue", metavar="PATH", help="Catalogue of backup targets (default: drills/targets.yaml).")
+    group.addoption("--snapshot", metavar="ID", default="", help="Drill this snapshot instead of the newest.")
+    group.addoption(
+        "--keep-restored", action="store_true", help="Leave what was restored for inspection, and say where it is."
+    )
+    group.addoption("--work-dir", metavar="DIR", default="", help="Where drills restore to (default: TMPDIR).")
+    group.addoption("--reports-dir", metavar="DIR", default="", help="Where runs are written (default: reports).")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Wake up when there is a catalogue for this run."""
+    config.addinivalue_line("markers", "target(name, ...): drill these targets in a case of your own.")
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        if _NAME in worker:
+            from restore_drill.pytest_support.session import start_worker
+
+            start_worker(config, worker[_NAME])
+        return
+    catalogue = _catalogue(config)
+    if catalogue is not None:
+        from restore_drill.pytest_support.session import start_controller
+
+        start_controller(config, catalogue)
+
+
+@pytest.fixture
+def drill(request: pytest.FixtureRequest) -> Iterator[CaseView]:
+    """The drill that a standard case judges, measured as far as the case needs."""
+    plugin: Any = request.config.pluginmanager.get_plugin("restore-drill-running")
+    if plugin is None or not hasattr(request, "param"):
+        raise pytest.UsageError(
+            f"{request.node.nodeid} uses a drill, but no catalogue was found: give --catalogue PATH, set "
+            "RESTORE_DRILL_CATALOGUE, or make drills/targets.yaml with restore-drill init"
+        )
+    return plugin.fixture(request)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def restored(drill: CaseView) -> Any:
+    """The restored system of a target that ``@pytest.mark.target`` names, for a case of your own."""
+    return drill.restored
+
+
+def _catalogue(config: pytest.Config) -> Path | None:
+    """The catalogue this run is about: named by option or environment, or found below a directory that is collected."""
+    named = config.getoption("--catalogue") or os.environ.get("RESTORE_DRILL_CATALOGUE")
+    if named:
+        return Path(config.invocation_params.dir, named)
+    found = os.path.join(str(config.rootpath), DEFAULT_CATALOGUE)  # noqa: PTH118 - as above
+    if not os.path.isfile(found):  # noqa: PTH113 - as above
+        return None
+    drills = os.path.dirname(found)  # noqa: PTH120 - as above
+    here = str(config.invocation_params.dir)
+    for argument in config.args:
+        path = os.path.normpath(os.path.join(here, argument.split("::", 1)[0]))  # noqa: PTH118 - as above
+        if os.path.commonpath((path, drills)) in (path, drills):
+            return Path(found)
+    return None

@@ -1,0 +1,336 @@
+"""What happens around one item: measure in the fixture, judge in the body, report the verdict, leave the drill."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from restore_drill.cases import CASES
+from restore_drill.drill import Drill, Measured, StageBroken
+from restore_drill.errors import BackupFailed
+from restore_drill.model import Finding, Stage, Verdict
+from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
+from restore_drill.policy.copies import Agreement, CopyStanding
+from restore_drill.policy.retention import RetentionFacts
+from restore_drill.pytest_support.collection import CASE
+from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.pytest_support.verdicts import Blocked, CaseFailed, failed, passed
+from restore_drill.results import CaseResult, text
+from restore_drill.secrets import redact
+from restore_drill.target_drill import TargetDrill
+
+if TYPE_CHECKING:
+    from restore_drill.engines.base import Restored
+    from restore_drill.facts import Located, RestoreFacts
+    from restore_drill.model import Snapshot
+    from restore_drill.repositories.base import Transfer
+    from restore_drill.run import Run
+
+RESULT = pytest.StashKey[CaseResult]()
+_VIEW = pytest.StashKey["CaseView"]()
+
+
+class CaseView:
+    """What a case sees of its drill: facts to judge and the rules to judge them by.
+
+    Standard cases call :meth:`require` with a finding; a user's own use :attr:`restored` and plain assertions.
+    """
+
+    def __init__(self, case: PlannedCase, whole: TargetDrill) -> None:
+        self.case = case
+        self.finding = Finding()
+        self._whole = whole
+
+    def require(self, finding: Finding) -> None:
+        """Pass, or fail with what the finding says."""
+        self.finding = finding
+        if not finding.passed:
+            raise CaseFailed(finding)
+
+    @property
+    def target(self) -> PlannedTarget:
+        """The target, with its objectives."""
+        return self._whole.target
+
+    @property
+    def copy(self) -> PlannedCopy:
+        """The copy that is drilled."""
+        return self._whole.target.copies_by_name[self.case.copy]
+
+    @property
+    def located(self) -> Located:
+        """The snapshot, and the recovery points around it."""
+        return self._drill.located()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that is drilled."""
+        return self.located.snapshot
+
+    @property
+    def transfer(self) -> Transfer:
+        """What fetching, verifying and unpacking found."""
+        return self._drill.transfer()
+
+    @property
+    def restore(self) -> RestoreFacts:
+        """How it was brought back."""
+        return self._drill.restore_facts()
+
+    @property
+    def restored(self) -> Restored:
+        """The restored system, alive until the drill is over."""
+        return self._drill.restored()
+
+    @property
+    def measured(self) -> Measured:
+        """The facts, the rule and the check of a content case."""
+        return self._drill.measure(self.case)
+
+    @property
+    def chain(self) -> list[str]:
+        """Ids of the snapshots that were restored, oldest first."""
+        return [*(parent.id for parent in self.snapshot.parents), self.snapshot.id]
+
+    @property
+    def left_behind(self) -> tuple[tuple[str, ...], str]:
+        """What disposal could not remove, and why."""
+        disposal = self._drill.dispose()
+        return disposal.left, disposal.reason
+
+    @property
+    def standings(self) -> list[CopyStanding]:
+        """What each copy of the target counts for in 3-2-1."""
+        return self._whole.standings()
+
+    @property
+    def agreement(self) -> Agreement:
+        """The newest snapshot that all copies have, and its content in each."""
+        return self._whole.agreement()
+
+    @property
+    def retention(self) -> list[RetentionFacts]:
+        """The recovery points of every copy with a policy."""
+        return self._whole.retention()
+
+    @property
+    def zone(self) -> Any:
+        """The zone in which the target's days begin."""
+        return self._whole.zone
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self._whole.run.clock()
+
+    @property
+    def today(self) -> Any:
+        """The date on which exceptions are judged."""
+        return datetime.fromtimestamp(self.now, self.zone).date()
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """What is known of the drill so far, for JUnit."""
+        return self._drill.properties() if self.case.copy else {}
+
+    @property
+    def _drill(self) -> Drill:
+        return self._whole.drill(self.case.copy)
+
+    def prepare(self) -> None:
+        """Measure what the case needs.
+
+        Raises:
+            StageBroken: A stage that it needs is broken.
+            RestoreDrillError: It could not be measured.
+        """
+        needs = CASES[self.case.case].needs
+        if needs is Stage.TARGET:
+            return
+        if needs is Stage.DISPOSE:
+            self._drill.dispose()
+        elif needs is Stage.CONTENT:
+            self._drill.measure(self.case)
+        else:
+            self._drill.reach(needs)
+            if self.case.case == "checksum":
+                self._need_digests()
+
+    def _need_digests(self) -> None:
+        """A digest of bytes that could not be decoded is blocked by the decoding."""
+        transfer = self._drill.transfer()
+        if Stage.UNPACK in transfer.broken and any(check.layer and not check.actual for check in transfer.digests):
+            raise StageBroken(Stage.UNPACK, transfer.broken[Stage.UNPACK])
+
+
+class Running:
+    """Runs the items of this process: all of them, or those that the scheduler gave to this worker."""
+
+    def __init__(self, run: Run, directory: CaseDirectory) -> None:
+        self._run = run
+        self._directory = directory
+        self._selected: dict[str, list[PlannedCase]] = {}
+        self._whole: TargetDrill | None = None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what was selected: it decides what is measured and who bears a cause."""
+        for item in session.items:
+            case = item.stash.get(CASE, None)
+            if case is not None:
+                self._selected.setdefault(case.target, []).append(case)
+
+    def fixture(self, request: pytest.FixtureRequest) -> CaseView:
+        """The ``drill`` fixture of an item."""
+        item = cast("pytest.Item", request.node)
+        case = item.stash[CASE]
+        view = item.stash[_VIEW] = CaseView(case, self._enter(case.target))
+        try:
+            view.prepare()
+        except StageBroken as broken:
+            raise self._bear(case, broken) from broken
+        return view
+
+    def _enter(self, name: str) -> TargetDrill:
+        if self._whole is None or self._whole.target.name != name:
+            self._leave()
+            self._whole = TargetDrill(self._run.plan.by_name[name], self._run, self._selected.get(name, ()))
+        return self._whole
+
+    def _bear(self, case: PlannedCase, broken: StageBroken) -> Exception:
+        """The cause for the case that owns the stage, or for the first that needs it if that is deselected."""
+        if not case.copy or case.case != self._bearer(case, broken):
+            return Blocked(broken)
+        return broken.error
+
+    def _bearer(self, case: PlannedCase, broken: StageBroken) -> str:
+        cases = [each.case for each in self._selected[case.target] if each.copy == case.copy]
+        if broken.owner in cases:
+            return broken.owner
+        if broken.bearer is None:
+            broken.bearer = case
+        return case.case if broken.bearer == case else ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the verdict decide what pytest reports."""
+        report = yield
+        case = item.stash.get(CASE, None)
+        if case is None:
+            return report
+        result = self._result(item, case, call, report)
+        if result is not None:
+            self._conclude(item, case, result, report)
+        report.user_properties = _properties(item)
+        return report
+
+    def _result(
+        self, item: pytest.Item, case: PlannedCase, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> CaseResult | None:
+        if call.excinfo is not None:
+            problem = call.excinfo.value
+            if isinstance(problem, StageBroken):
+                problem = self._bear(case, problem)
+            return failed(case, problem, report)
+        if call.when == "call":
+            return passed(case, item.stash[_VIEW].finding)
+        return None
+
+    def _conclude(self, item: pytest.Item, case: PlannedCase, result: CaseResult, report: pytest.TestReport) -> None:
+        self._except(item, result)
+        item.stash[RESULT] = result
+        if self._whole is not None and case.copy:
+            self._whole.outcomes[case.copy].add(case, result.verdict, result.message)
+        report.restore_drill = redacted(result.to_wire())  # type: ignore[attr-defined]
+        if result.verdict is Verdict.PASSED:
+            return
+        message = redact(text(result))
+        if result.verdict is Verdict.EXCEPTED:
+            path, line, _ = item.location
+            report.outcome, report.longrepr = "skipped", (path, (line or 0) + 1, message)
+        else:
+            report.outcome, report.longrepr = "failed", message
+            if report.when != "teardown":
+                report.when = "call" if result.verdict is Verdict.FAILED else "setup"
+
+    def _except(self, item: pytest.Item, result: CaseResult) -> None:
+        if result.verdict is not Verdict.FAILED:
+            return
+        target = self._run.plan.by_name[result.case.target]
+        exception = target.exception_for(result.case, item.stash[_VIEW].today)
+        if exception is not None:
+            result.verdict, result.exception = Verdict.EXCEPTED, exception.id
+            result.remedy = (
+                f"Excepted by {exception.id} until {exception.expires}: {exception.reason} (approved by "
+                f"{exception.approver})."
+            )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+        """Leave the drill with its last item, and the target with its last drill."""
+        yield
+        here = item.stash.get(CASE, None)
+        if here is None or self._whole is None:
+            return
+        following = nextitem.stash.get(CASE, None) if nextitem is not None else None
+        drill = self._whole.drill(here.copy) if here.copy else None
+        if following is None or following.target != here.target:
+            self._leave()
+        elif following.copy != here.copy and here.copy:
+            self._whole.leave(here.copy)
+        if drill is not None and drill.disposal and drill.disposal.left and here.case != "disposed":
+            disposal = drill.disposal
+            raise BackupFailed(
+                f"{len(disposal.left)} thing(s) of the restored copy could not be removed: {disposal.reason}",
+                remedy="Remove them by hand: they are a copy of production data.",
+                stage=Stage.DISPOSE,
+                details=disposal.left,
+            )
+
+    def pytest_sessionfinish(self) -> None:
+        """Dispose of what an interruption left."""
+        self._leave()
+        self._run.close()
+
+    def _leave(self) -> None:
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            whole.close()
+
+
+def redacted(wire: dict[str, Any]) -> dict[str, Any]:
+    """The same with every secret replaced."""
+    return {
+        name: redact(value)
+        if isinstance(value, str)
+        else [redact(each) for each in value]
+        if isinstance(value, list)
+        else value
+        for name, value in wire.items()
+    }
+
+
+def _properties(item: pytest.Item) -> list[tuple[str, object]]:
+    """What JUnit says of a case beside its outcome."""
+    result = item.stash.get(RESULT, None)
+    view = item.stash.get(_VIEW, None)
+    if result is None or view is None:
+        return []
+    found: dict[str, Any] = {
+        "verdict": result.verdict,
+        "case": result.case.case,
+        "target": result.case.target,
+        "tier": view.target.tier,
+        "copy": result.case.copy,
+        **view.properties,
+        "expected": result.expected,
+        "actual": result.actual,
+        "tolerance": result.tolerance,
+        "exception": result.exception,
+        "blocked_by": result.blocked_by,
+    }
+    return [(name, redact(str(value))) for name, value in found.items() if value not in (None, "")]

@@ -1,0 +1,97 @@
+"""Begin a run: from a catalogue on pytest's controller or only process, from the controller's bytes on a worker."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restore_drill.errors import RestoreDrillError
+from restore_drill.plan import Plan
+from restore_drill.pytest_support.collection import Collection
+from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.run import Run, RunOptions, new_run_id
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a worker is given: the plan, so that it is parsed once, and the run it takes part in."""
+
+    plan: Plan
+    run_id: str
+    directory: Path
+    options: RunOptions
+
+
+def start_controller(config: pytest.Config, catalogue: Path) -> None:
+    """Load the catalogue, open the run, and register what this process does.
+
+    Raises:
+        pytest.UsageError: The catalogue is invalid; the message lists every problem.
+    """
+    from restore_drill.catalogue.load import load
+    from restore_drill.pytest_support.controller import Controller
+    from restore_drill.pytest_support.stopping import raise_on_sigterm
+    from restore_drill.pytest_support.terminal import Terminal
+
+    try:
+        plan = load(catalogue, reports=_reports(config))
+    except RestoreDrillError as problem:
+        raise pytest.UsageError(f"\n{problem}") from None
+    run = Run("", Path(), plan, _options(config))
+    run.id = new_run_id(run.clock())
+    run.directory = Path(plan.reports) / run.id
+    handover = Handover(plan, run.id, run.directory, run.options)
+    directory = CaseDirectory(plan)
+    raise_on_sigterm()
+    _register_markers(config, plan)
+    controller = Controller(config, run, directory, pickle.dumps(handover, protocol=pickle.HIGHEST_PROTOCOL))
+    config.pluginmanager.register(controller, "restore-drill-controller")
+    config.pluginmanager.register(Terminal(config, controller), "restore-drill-terminal")
+    _register_running(config, run, directory)
+
+
+def start_worker(config: pytest.Config, handed_over: bytes) -> None:
+    """Take part in the controller's run."""
+    from restore_drill.pytest_support.stopping import raise_on_sigterm
+
+    given: Handover = pickle.loads(handed_over)  # noqa: S301 - written by our own controller, over execnet's pipe
+    run = Run(given.run_id, given.directory, given.plan, given.options)
+    raise_on_sigterm()
+    _register_markers(config, given.plan)
+    _register_running(config, run, CaseDirectory(given.plan))
+
+
+def _register_running(config: pytest.Config, run: Run, directory: CaseDirectory) -> None:
+    from restore_drill.pytest_support.progress import SharedProgress
+    from restore_drill.pytest_support.running import Running
+
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    run.progress = SharedProgress(run.directory, str(worker.get("workerid", "main")))
+    collection = Collection(run.plan, run.options, directory)
+    config.pluginmanager.register(collection, "restore-drill-collection")
+    config.pluginmanager.register(Running(run, directory), "restore-drill-running")
+
+
+def _register_markers(config: pytest.Config, plan: Plan) -> None:
+    for tier in plan.tiers:
+        if tier.isidentifier():
+            config.addinivalue_line("markers", f"{tier}: cases of targets of the tier {tier}.")
+
+
+def _options(config: pytest.Config) -> RunOptions:
+    workers = config.getoption("numprocesses", None)
+    return RunOptions(
+        snapshot=config.getoption("--snapshot"),
+        keep_restored=config.getoption("--keep-restored"),
+        work_dir=config.getoption("--work-dir"),
+        concurrency=workers if isinstance(workers, int) and workers > 0 else len(config.getoption("tx", None) or [0]),
+    )
+
+
+def _reports(config: pytest.Config) -> Path | None:
+    named = config.getoption("--reports-dir")
+    return Path(config.invocation_params.dir, named) if named else None

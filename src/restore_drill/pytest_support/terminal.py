@@ -1,0 +1,252 @@
+"""What a person sees: one line a drill, live progress of what takes long, and at the end what needs a human."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from restore_drill import __version__
+from restore_drill.model import Verdict
+from restore_drill.plan import PlannedCase
+from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
+from restore_drill.pytest_support.progress import Watcher
+from restore_drill.quantities import format_duration, format_size
+from restore_drill.results import CaseResult, text
+from restore_drill.secrets import redact
+
+_DEMO = "DEMO ESTATE (made by fixtures/; no backup of yours was looked at)"
+
+
+class Terminal:
+    """Reports to the terminal.
+
+    Args:
+        config: pytest's configuration.
+        controller: Knows what was planned and what reported.
+    """
+
+    def __init__(self, config: pytest.Config, controller: Controller) -> None:
+        self._config = config
+        self._controller = controller
+        self._open: dict[tuple[str, str], list[CaseResult]] = {}
+        self._seconds: dict[tuple[str, str], float] = {}
+        self._properties: dict[tuple[str, str], dict[str, str]] = {}
+        self._watcher: Watcher | None = None
+        self._counted = False
+
+    @property
+    def _reporter(self) -> Any:
+        return self._config.pluginmanager.get_plugin("terminalreporter")
+
+    @property
+    def _lines(self) -> bool:
+        """Whether drills are reported a line each: not with -v (pytest's own lines) and not with -q."""
+        return self._reporter is not None and self._config.option.verbose == 0
+
+    def pytest_report_header(self) -> list[str]:
+        """What will be drilled, and that it is the demo where it is."""
+        plan = self._controller.run.plan
+        lines = [f"restore-drill {__version__}: {_DEMO}"] if plan.demo else [f"restore-drill {__version__}"]
+        lines.append(f"catalogue: {plan.catalogue} ({len(plan.targets)} targets), state: {plan.state.url}")
+        return [redact(line) for line in lines]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        """Drills are not shown by file."""
+        if self._lines:
+            self._reporter.showfspath = False
+            self._reporter._show_progress_info = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count what was selected; and begin to watch."""
+        if session.items and self._reporter:
+            self._count_selected()
+
+    @pytest.hookimpl(trylast=True, optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """As above, for workers."""
+        if self._reporter:
+            self._count_selected()
+
+    def _count_selected(self) -> None:
+        if self._counted or not self._controller.planned:
+            return
+        self._counted = True
+        for line in self.selected_lines():
+            self._reporter.write_line(line)
+        if not self._config.option.collectonly:
+            self._watch()
+
+    def selected_lines(self) -> list[str]:
+        """How many cases of each tier were selected, and whether ``-k`` took in another tier."""
+        tiers: Counter[str] = Counter(self._tier(case) for case in self._controller.planned.values())
+        drills = {(case.target, case.copy) for case in self._controller.planned.values() if case.copy}
+        parts = ", ".join(f"{tier} {count}" for tier, count in tiers.items())
+        lines = [f"selected: {sum(tiers.values())} cases of {len(drills)} drills ({parts})"]
+        expression = self._config.option.keyword or ""
+        wanted = [tier for tier in self._controller.run.plan.tiers if tier in expression.split()]
+        if len(wanted) == 1 and expression.strip() == wanted[0]:
+            others = {case.target: self._tier(case) for case in self._controller.planned.values()}
+            strangers = sorted(target for target, tier in others.items() if tier != wanted[0])
+            if strangers:
+                lines.append(
+                    f"note: -k {wanted[0]} matches names, and so also took in cases of {', '.join(strangers[:3])}; "
+                    f"-m {wanted[0]} selects exactly that tier"
+                )
+        return lines
+
+    def _tier(self, case: PlannedCase) -> str:
+        return self._controller.run.plan.by_name[case.target].tier
+
+    # --- while it runs ------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        interactive = sys.__stdout__ is not None and sys.__stdout__.isatty() and not os.environ.get("CI")
+        every, patience = (1.0, 2.0) if interactive else (30.0, 20.0)
+        show = self._show_transient if interactive else self._show_heartbeat
+        self._watcher = Watcher(self._controller.run.directory, show, every, patience)
+        self._watcher.start()
+
+    def _show_transient(self, lines: Sequence[str]) -> None:
+        """One line at the bottom that the next line of a drill overwrites."""
+        writer = self._reporter._tw
+        text = "; ".join(lines)
+        if text:
+            width = max(writer.fullwidth - 4, 20)
+            writer._file.write(f"\r\x1b[K  {text[:width]}\r")
+            writer._file.flush()
+
+    def _show_heartbeat(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._reporter.write_line(f"  ... {line}")
+        self._reporter.flush()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
+        """Verdicts as words; no letters, where drills have lines of their own."""
+        wire = getattr(report, "restore_drill", None)
+        if wire is None:
+            return None
+        letter = not self._lines
+        verdict = wire["verdict"]
+        if verdict == "excepted":
+            return "excepted", "x" if letter else "", ("EXCEPTED", {"yellow": True}) if letter else ""
+        category = {"failed": "failed", "error": "error"}.get(verdict, "passed")
+        short = {"failed": "F", "error": "E"}.get(verdict, ".")
+        return category, short if letter else "", category.upper() if letter else ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather the cases of a drill, and write its line when the last one is through."""
+        case = self._controller.planned.get(report.nodeid)
+        if case is None or not self._lines:
+            return
+        key = (case.target, case.copy)
+        self._seconds[key] = self._seconds.get(key, 0.0) + report.duration
+        wire = getattr(report, "restore_drill", None)
+        if wire is not None:
+            self._open.setdefault(key, []).append(CaseResult.from_wire(wire))
+        if report.user_properties:
+            self._properties.setdefault(key, {}).update({name: str(value) for name, value in report.user_properties})
+        if report.when == "teardown" and self._is_last(key):
+            self._write_drill(key)
+
+    def _is_last(self, key: tuple[str, str]) -> bool:
+        if not hasattr(self, "_left"):
+            self._left = Counter((case.target, case.copy) for case in self._controller.planned.values())
+        self._left[key] -= 1
+        return self._left[key] == 0
+
+    def _write_drill(self, key: tuple[str, str]) -> None:
+        results = self._open.pop(key, [])
+        if not results:
+            return
+        if sys.__stdout__ is not None and sys.__stdout__.isatty():
+            self._reporter._tw._file.write("\r\x1b[K")
+        bad = [result for result in results if result.verdict in (Verdict.FAILED, Verdict.ERROR)]
+        cause = next((result for result in bad if not result.blocked_by), bad[0] if bad else None)
+        word, colour = _word(results)
+        target, copy = key
+        where = "/".join(part for part in (self._tier(results[0].case), target, copy) if part)
+        self._reporter.ensure_newline()
+        self._reporter.write(f"  {word:<9}", **{colour: True})
+        self._reporter.write(f"{where:<40} {len(results):>3} cases {format_duration(self._seconds[key]):>8}")
+        known = self._properties.get(key, {})
+        if known.get("snapshot"):
+            self._reporter.write(f"  {known['snapshot']}")
+            if known.get("content_bytes"):
+                self._reporter.write(f", {format_size(int(known['content_bytes']))}")
+        self._reporter.write("\n")
+        if cause is not None:
+            self._reporter.write(f"            {cause.case.case}: {redact(cause.message)}\n", **{colour: True})
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Stop watching before pytest writes its summary."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """What needs a human, what is not published, and where the reports are."""
+        controller = self._controller
+        if not controller.planned or self._config.option.collectonly:
+            return
+        self._write_kept()
+        self._write_details()
+        terminalreporter.section("restore drill", sep="=")
+        for line in self._summary_lines():
+            terminalreporter.write_line(line)
+
+    def _summary_lines(self) -> list[str]:
+        controller = self._controller
+        verdicts = Counter(result.verdict for result in controller.results.values())
+        tiers = Counter(self._tier(case) for case in controller.planned.values())
+        told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict])
+        lines = [f"{_DEMO}"] if controller.run.plan.demo else []
+        lines.append(f"{told} ({', '.join(f'{tier} {count}' for tier, count in tiers.items())})")
+        lines += [f"could not be recorded: {redact(problem)}" for problem in controller.problems]
+        if controller.not_run:
+            lines.append(f"{len(controller.not_run)} planned cases did not run; JUnit lists them as errors")
+        if verdicts[Verdict.ERROR] and not verdicts[Verdict.FAILED]:
+            lines.append(f"nothing failed, but not everything could be verified: exit status {COULD_NOT_VERIFY}")
+        notes = [
+            f"excepted: {redact(text(result))}"
+            for result in controller.results.values()
+            if result.verdict is Verdict.EXCEPTED
+        ]
+        directory = controller.run.directory
+        return [*lines, *notes, f"reports: {directory / 'junit.xml'}, {directory / 'evidence.json'}"]
+
+    def _write_details(self) -> None:
+        """File names and answers: here and in the 0600 file, nowhere else."""
+        for result in self._controller.results.values():
+            if not result.details or result.verdict is Verdict.PASSED:
+                continue
+            where = "/".join(part for part in (result.case.target, result.case.copy, result.case.case) if part)
+            self._reporter.section(f"details of {where} (not part of any report)", sep="-")
+            for line in result.details[:60]:
+                self._reporter.write_line(redact(line))
+            if result.details[60:]:
+                self._reporter.write_line(f"... {len(result.details) - 60} more lines in details.jsonl")
+
+    def _write_kept(self) -> None:
+        for path in self._controller.kept:
+            self._reporter.write_line(f"kept for inspection: {path} (remove it with restore-drill clean --kept)")
+
+
+def _word(results: Sequence[CaseResult]) -> tuple[str, str]:
+    verdicts = {result.verdict for result in results}
+    if Verdict.FAILED in verdicts:
+        return "FAILED", "red"
+    if Verdict.ERROR in verdicts:
+        return "ERROR", "red"
+    return ("excepted", "yellow") if Verdict.EXCEPTED in verdicts else ("passed", "green")

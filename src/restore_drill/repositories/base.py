@@ -1,0 +1,185 @@
+"""The contract of a repository: how snapshots are laid out, and how one becomes a verified payload.
+
+A repository MUST
+
+* ``survey`` without reading any backup's bytes, in memory that does not grow with what is not a recovery point;
+* take a snapshot's time from its name or metadata, never from a listing's modification time alone;
+* ``unfinished``: say why a snapshot cannot be complete yet, or ``None``;
+* ``fetch`` everything a snapshot needs in one pass into the staging's quarantine, and record there what was found;
+  it raises nothing for a bad backup: what broke is in ``Transfer.broken`` with the stage that owns it.
+
+Every repository passes :class:`restore_drill.testing.repository.RepositoryConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from restore_drill.errors import RestoreDrillError
+from restore_drill.model import Payload, Snapshot, Stage
+from restore_drill.sandboxes.base import Sandbox
+from restore_drill.stores.base import Store
+
+if TYPE_CHECKING:
+    from restore_drill.catalogue.models import TargetModel
+    from restore_drill.engines.base import Engine
+    from restore_drill.plan import PlannedCopy
+
+#: How many of the newest recovery points a survey describes in full.
+KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Something that looks like a snapshot still being written: a temporary name, or an incomplete set."""
+
+    name: str
+    taken_at: datetime
+    modified: float
+    why: str
+
+
+@dataclass(slots=True)
+class Survey:
+    """What lies in a store for one copy.
+
+    Attributes:
+        newest: The newest recovery points, newest first (at most :data:`KEPT`).
+        times: Every recovery point's time, ascending (seconds since the epoch).
+        unfinished: Uploads under way or abandoned.
+        clashes: Pairs of names that claim the same instant.
+        listed: Objects looked at.
+        wanted: The snapshot that was asked for by id, wherever in the past it lies.
+    """
+
+    newest: list[Snapshot] = field(default_factory=list)
+    times: array[float] = field(default_factory=lambda: array("d"))
+    unfinished: list[Unfinished] = field(default_factory=list)
+    clashes: list[tuple[str, str]] = field(default_factory=list)
+    listed: int = 0
+    wanted: Snapshot | None = None
+
+
+@dataclass(slots=True)
+class DigestCheck:
+    """A recorded digest and what became of it.
+
+    Attributes:
+        artifact: The stored artifact's name.
+        source: Where the digest was recorded.
+        layer: Which bytes it speaks of: ``stored``, ``decoded``, ``content`` or ``tree``; ``""`` when none fits.
+        actual: What those bytes hash to, ``""`` when they could not be computed.
+    """
+
+    artifact: str
+    source: str
+    algorithm: str
+    expected: str
+    layer: str = ""
+    actual: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What fetching a snapshot gave.
+
+    Attributes:
+        payloads: Ready for the engine, the chain's oldest first; empty when something broke.
+        layers: Per artifact the layers that were peeled (JSON values).
+        digests: The recorded digests and how they compare.
+        absent: Artifacts (or, for a tree, its manifest) without a recorded digest, with where was looked.
+        unusable: Why a digest that is recorded cannot be used; like an absent one it blocks nothing.
+        encrypted: The codec that keeps the stored bytes unreadable, ``""`` when none does.
+        plain: An artifact that can be read without a key, ``""`` when there is none.
+        broken: The error of each stage that broke; its earliest stage is the cause.
+        seconds: Time from the first byte to the last written, verification apart.
+        verify_seconds: Time for verification that was not part of the pass.
+    """
+
+    payloads: list[Payload] = field(default_factory=list)
+    stored_bytes: int = 0
+    content_bytes: int = 0
+    artifacts: list[dict[str, Any]] = field(default_factory=list)
+    digests: list[DigestCheck] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    unusable: RestoreDrillError | None = None
+    encrypted: str = ""
+    plain: str = ""
+    broken: dict[Stage, RestoreDrillError] = field(default_factory=dict)
+    unpack: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    verify_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Staging:
+    """Where a snapshot's bytes go, and what they may cost.
+
+    Attributes:
+        sandbox: Unpacks archives; its work directory holds the quarantine.
+        quarantine: A directory nobody reads from before the checksum verdict.
+        engine: Says which content it recognises and which payload forms it takes.
+        until: ``time.monotonic()`` of the deadline.
+        reserve: Bytes that must stay free on the disk.
+        tree_digest: Compute the digest of a tree while unpacking it.
+        discard: Only read, decode and hash; keep no content (for comparing copies).
+        advance: Called with stored bytes as they are read.
+    """
+
+    sandbox: Sandbox
+    quarantine: Path
+    engine: type[Engine]
+    until: float
+    reserve: int = 0
+    threads: int = 1
+    tree_digest: bool = False
+    discard: bool = False
+    advance: Callable[[int], None] | None = None
+
+
+class Repository(ABC):
+    """One way of laying out snapshots."""
+
+    name: ClassVar[str]
+
+    def __init__(self, store: Store, copy: PlannedCopy, model: TargetModel) -> None:
+        self.store = store
+        self.copy = copy
+        self.model = model
+
+    @abstractmethod
+    def survey(self, wanted: str = "") -> Survey:
+        """List the copy's recovery points.
+
+        Args:
+            wanted: Id of a snapshot that must be described however old it is.
+
+        Raises:
+            CouldNotVerify: The store cannot be read.
+        """
+
+    @abstractmethod
+    def unfinished(self, snapshot: Snapshot, *, settling: bool) -> str | None:
+        """Why a snapshot cannot be complete, or ``None``.
+
+        Args:
+            snapshot: One of a survey.
+            settling: It was written so recently that what accompanies it (a digest) may still be on its way; later
+                than that a missing digest is not incompleteness but the checksum case's failure.
+        """
+
+    @abstractmethod
+    def fetch(self, snapshot: Snapshot, staging: Staging) -> Transfer:
+        """Read, verify, decode and write a snapshot and its parents into the quarantine."""
+
+    def recorded_counts(self, snapshot: Snapshot) -> Mapping[str, int] | None:  # noqa: ARG002 - most layouts have none
+        """Row counts recorded beside the snapshot, or ``None``."""
+        return None

@@ -1,0 +1,178 @@
+"""Where the digest of an artifact is recorded, and which of its layers it speaks of.
+
+Looked at in this order unless the catalogue names a place: a sidecar of the stored name (``db.gz.sha256``), a sidecar
+of the name without its codecs' endings (``db.sha256``, what hashing before compressing leaves), a manifest
+(``SHA256SUMS``) in the same directory and then in each one above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from restore_drill.catalogue.models import ChecksumRule
+from restore_drill.checksums import (
+    MANIFEST_NAMES,
+    SIDECAR_SUFFIXES,
+    RecordedDigest,
+    algorithm_of_name,
+    parse_manifest,
+    strip_suffix,
+)
+from restore_drill.errors import BackupFailed
+from restore_drill.model import Artifact, Stage
+from restore_drill.registry import load, names
+from restore_drill.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is recorded for an artifact.
+
+    Attributes:
+        digest: The line that speaks of it, or ``None``.
+        source: Where it stands.
+        key: Key of the file it stands in, ``""`` for the catalogue itself.
+        looked_at: Names of the files that were looked for.
+    """
+
+    digest: RecordedDigest | None = None
+    source: str = ""
+    key: str = ""
+    looked_at: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+@cache
+def _endings() -> tuple[str, ...]:
+    return tuple(suffix for name in names("codecs") for suffix in load("codecs", name).suffixes)
+
+
+def stems(name: str) -> list[str]:
+    """A name and what is left of it as each codec's ending goes: ``a.db.gz.age``, ``a.db.gz``, ``a.db``."""
+    found = [name]
+    while (stem := strip_suffix(found[-1], _endings())) is not None:
+        if found[-1].lower().endswith((".tgz", ".tbz", ".txz", ".tzst")):
+            stem += ".tar"
+        found.append(stem)
+    return found
+
+
+def fill(template: str, name: str) -> str:
+    """A sibling's name: ``{name}`` is the artifact's, ``{stem}`` the same without its codecs' endings."""
+    return template.replace("{name}", name).replace("{stem}", stems(name)[-1])
+
+
+def find(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
+    """Find the recorded digest of an artifact.
+
+    Raises:
+        BackupFailed: A file that should hold it is malformed (stage ``verify``).
+        CouldNotVerify: The store could not be asked.
+    """
+    for algorithm in ("sha256", "sha512"):
+        if value := getattr(rule, algorithm):
+            return Recorded(RecordedDigest(artifact.name, algorithm, value.lower()), "the catalogue")
+    directory = artifact.key.rpartition("/")[0]
+    if rule.sidecar:
+        key = _join(directory, fill(rule.sidecar, artifact.name))
+        return _read_sidecar(store, key, artifact) or Recorded(looked_at=(key,))
+    if rule.manifest:
+        return _read_manifest(store, rule.manifest, artifact) or Recorded(looked_at=(rule.manifest,))
+    return _search(store, artifact, directory)
+
+
+def exists(store: Store, artifact: Artifact, rule: ChecksumRule) -> bool:
+    """Whether a digest is recorded, as far as names tell; cheaper than :func:`find`, and never raises for bad bytes."""
+    if rule.sha256 or rule.sha512 or rule.mode == "pinned":
+        return True
+    try:
+        return find(store, artifact, rule).digest is not None
+    except BackupFailed:
+        return True
+
+
+def _search(store: Store, artifact: Artifact, directory: str) -> Recorded:
+    looked: list[str] = []
+    for key in _sidecar_keys(artifact, directory):
+        looked.append(key.rpartition("/")[2])
+        if recorded := _read_sidecar(store, key, artifact):
+            return recorded
+    for key in _manifest_keys(directory):
+        if recorded := _read_manifest(store, key, artifact):
+            return recorded
+    return Recorded(looked_at=(looked[0], looked[1], MANIFEST_NAMES[1]))
+
+
+def _sidecar_keys(artifact: Artifact, directory: str) -> Iterator[str]:
+    for suffix in SIDECAR_SUFFIXES:
+        for stem in stems(artifact.name):
+            yield _join(directory, stem + suffix)
+
+
+def _manifest_keys(directory: str) -> Iterator[str]:
+    while True:
+        for name in MANIFEST_NAMES:
+            yield _join(directory, name)
+        if not directory:
+            return
+        directory = directory.rpartition("/")[0]
+
+
+def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None:
+    raw = store.read_small(key)
+    if raw is None:
+        return None
+    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key))
+    wanted = stems(artifact.name)
+    for line in lines:
+        if line.basename in wanted:
+            return Recorded(line, store.where(key), key, notes=_notes(line, wanted))
+    if len(lines) == 1 and not lines[0].name:
+        stem = strip_suffix(key.rpartition("/")[2], SIDECAR_SUFFIXES) or artifact.name
+        return Recorded(RecordedDigest(stem, lines[0].algorithm, lines[0].hexdigest), store.where(key), key)
+    raise BackupFailed(
+        f"the recorded digest is of another file: {key.rpartition('/')[2]} speaks of {lines[0].basename}",
+        looked_at=store.where(key),
+        remedy="Write the digest of this very artifact when it is made.",
+        stage=Stage.VERIFY,
+    )
+
+
+def _read_manifest(store: Store, key: str, artifact: Artifact) -> Recorded | None:
+    raw = store.read_small(key)
+    if raw is None:
+        return None
+    base = key.rpartition("/")[0]
+    relative = artifact.key.removeprefix(f"{base}/") if base else artifact.key
+    wanted = stems(relative)
+    for line in parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key)):
+        if line.name in wanted:
+            return Recorded(line, store.where(key), key, notes=_notes(line, wanted))
+    return None
+
+
+def _notes(line: RecordedDigest, wanted: list[str]) -> tuple[str, ...]:
+    notes = []
+    if line.name.startswith("/"):
+        notes.append("it names the file by an absolute path: sha256sum -c works only where the backup was made")
+    if line.basename != wanted[0].rpartition("/")[2]:
+        notes.append(
+            f"it is the digest of {line.basename}, which is not what is stored: sha256sum -c cannot succeed beside it; "
+            "the decoded bytes were hashed instead"
+        )
+    return tuple(notes)
+
+
+def _text(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise BackupFailed(
+            "the recorded digest cannot be used: it is not text", looked_at=where, stage=Stage.VERIFY
+        ) from problem
+
+
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name

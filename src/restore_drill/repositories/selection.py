@@ -1,0 +1,182 @@
+"""Which snapshot is drilled, and what was stepped over on the way to it.
+
+The newest by its own recorded time. Not one from the future, not one whose object is older than the time it claims;
+an upload younger than ``settle`` is stepped over for its predecessor, an older one is a failure.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from restore_drill.catalogue.models import TargetModel
+from restore_drill.errors import BackupFailed
+from restore_drill.model import Snapshot, Stage
+from restore_drill.quantities import format_duration, format_percentage, format_size
+from restore_drill.repositories.base import Repository, Survey, Unfinished
+
+#: How many predecessors the size of a snapshot is compared with at most.
+_SIZE_WINDOW = 10
+
+
+@dataclass(slots=True)
+class Selection:
+    """The snapshot to drill, or why there is none.
+
+    Attributes:
+        stepped_over: Names of newer snapshots that were not drilled, each with the reason.
+        failure: The cause when the newest snapshot is bad as it lies.
+        lag_seconds: How long after its recorded time the object was written.
+    """
+
+    snapshot: Snapshot | None = None
+    stepped_over: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failure: BackupFailed | None = None
+    lag_seconds: float = 0.0
+    typical_size: int = 0
+
+
+def choose(
+    survey: Survey, repository: Repository, now: float, *, wanted: str = "", sizes_from: float = 0.0
+) -> Selection:
+    """Pick the snapshot to drill.
+
+    Args:
+        survey: What lies in the store.
+        repository: Asked whether a snapshot is complete.
+        now: Seconds since the epoch.
+        wanted: Id (or artifact name) of the snapshot to drill instead of the newest.
+        sizes_from: Predecessors taken before this are not compared with (a person accepted a change of size).
+    """
+    selection = Selection()
+    try:
+        if wanted:
+            selection.snapshot = _named(survey, wanted, repository)
+        else:
+            _newest(survey, repository, now, selection)
+            _judge_size(survey, repository.model, selection, sizes_from)
+    except BackupFailed as failure:
+        selection.failure = failure
+    if selection.snapshot:
+        _note_lag(selection, repository.model)
+    return selection
+
+
+def _named(survey: Survey, wanted: str, repository: Repository) -> Snapshot:
+    if survey.wanted:
+        return survey.wanted
+    known = ", ".join(snapshot.id for snapshot in survey.newest[:5]) or "none"
+    raise _located(
+        f"there is no snapshot {wanted}", repository, f"The newest are {known}; give one of these ids to --snapshot."
+    )
+
+
+def _newest(survey: Survey, repository: Repository, now: float, selection: Selection) -> None:
+    if survey.clashes:
+        first, second = survey.clashes[0]
+        raise _located(
+            f"{first} and {second} claim the same time", repository, "Give the path pattern what tells them apart."
+        )
+    for unfinished in survey.unfinished:
+        _pass_over(unfinished, survey, repository, now, selection)
+    for snapshot in survey.newest:
+        _plausible(snapshot, repository, now)
+        age = now - snapshot.modified
+        settling = age <= repository.model.settle.total_seconds()
+        why = repository.unfinished(snapshot, settling=settling)
+        if why is None:
+            selection.snapshot = snapshot
+            return
+        if not settling:
+            raise _located(
+                f"the newest snapshot {snapshot.main.name} is not complete after {format_duration(age)}: {why}",
+                repository,
+                "Check the backup job: it did not finish. Raise settle if uploads take longer.",
+            )
+        selection.stepped_over.append((snapshot.main.name, f"{why}, {format_duration(max(age, 0))} old"))
+    stepped = f" ({len(selection.stepped_over)} still being written)" if selection.stepped_over else ""
+    raise _located(
+        f"no snapshot{stepped}, {survey.listed} objects looked at",
+        repository,
+        f"Check that the backup job writes here, and the copy's path: {repository.copy.model.path}",
+    )
+
+
+def _pass_over(
+    unfinished: Unfinished, survey: Survey, repository: Repository, now: float, selection: Selection
+) -> None:
+    newest = survey.newest[0].taken_at if survey.newest else datetime.fromtimestamp(0, UTC)
+    age = now - unfinished.modified
+    if age > repository.model.settle.total_seconds() and unfinished.taken_at > newest:
+        raise _located(
+            f"{unfinished.name} was begun {format_duration(age)} ago and never finished: {unfinished.why}",
+            repository,
+            "Check the backup job: its last run did not end. Remove the leftover once a newer snapshot is complete.",
+        )
+    if age <= repository.model.settle.total_seconds():
+        selection.stepped_over.append((unfinished.name, f"{unfinished.why}, {format_duration(max(age, 0))} old"))
+    else:
+        selection.notes.append(f"{unfinished.name} is a leftover of an upload that never finished")
+
+
+def _plausible(snapshot: Snapshot, repository: Repository, now: float) -> None:
+    skew = repository.model.clock_skew
+    ahead = snapshot.taken_at.timestamp() - now
+    if ahead > skew.total_seconds():
+        raise _located(
+            f"{snapshot.main.name} claims to be from the future, by {format_duration(ahead)}",
+            repository,
+            "Check the clock of the machine that makes the backup, and the timezone of its names in the catalogue.",
+        )
+    early = snapshot.taken_at.timestamp() - snapshot.modified
+    if early > skew.total_seconds():
+        raise _located(
+            f"{snapshot.main.name} was written {format_duration(early)} before the time it claims",
+            repository,
+            "It is an older file under a newer name, or the timezone of its names in the catalogue is wrong.",
+        )
+
+
+def _judge_size(survey: Survey, model: TargetModel, selection: Selection, sizes_from: float) -> None:
+    chosen = selection.snapshot
+    if chosen is None or chosen.size < 0:
+        return
+    older = [
+        snapshot.size
+        for snapshot in survey.newest
+        if snapshot.taken_at < chosen.taken_at
+        and snapshot.kind is chosen.kind
+        and snapshot.size > 0
+        and snapshot.taken_at.timestamp() >= sizes_from
+    ][:_SIZE_WINDOW]
+    if len(older) < model.size.predecessors:
+        return
+    selection.typical_size = int(statistics.median(older))
+    if chosen.size < selection.typical_size * (1 - model.size.max_drop):
+        selection.snapshot = None
+        raise BackupFailed(
+            f"{chosen.main.name} has {format_size(chosen.size)}, its {len(older)} predecessors typically "
+            f"{format_size(selection.typical_size)}: more than {format_percentage(model.size.max_drop)} smaller",
+            remedy="Check what the backup job left out. If the data really shrank: restore-drill baseline accept "
+            "TARGET --size --reason ...",
+            stage=Stage.LOCATE,
+        )
+
+
+def _note_lag(selection: Selection, model: TargetModel) -> None:
+    snapshot = selection.snapshot
+    assert snapshot is not None  # noqa: S101 - the caller checked
+    selection.lag_seconds = max(0.0, snapshot.modified - (snapshot.taken_at + snapshot.resolution).timestamp())
+    if selection.lag_seconds > model.settle.total_seconds():
+        selection.notes.append(f"it reached this store {format_duration(selection.lag_seconds)} after it was taken")
+    if snapshot.ambiguous:
+        selection.notes.append("its name falls into the double hour at the end of summer time")
+    if snapshot.resolution >= timedelta(hours=1):
+        selection.notes.append(f"its name states its time to within {format_duration(snapshot.resolution)}")
+
+
+def _located(cause: str, repository: Repository, remedy: str) -> BackupFailed:
+    where = repository.store.where(repository.copy.pattern.prefix)
+    return BackupFailed(cause, looked_at=where, remedy=remedy, stage=Stage.LOCATE)

@@ -1,0 +1,135 @@
+"""One run: where it writes, what it was asked for, what it shares between drills."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets as random_source
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from restore_drill.history import History
+from restore_drill.plan import Plan, PlannedCopy
+from restore_drill.registry import BUILT_IN, load, names
+from restore_drill.state import open_state
+from restore_drill.stores.base import Store
+
+
+class Progress(Protocol):
+    """Is told how far long work is."""
+
+    def begin(self, target: str, copy: str, stage: str, total: int) -> None:
+        """A stage of a drill begins; ``total`` is its bytes, or -1 when unknown."""
+
+    def advance(self, count: int) -> None:
+        """So many more bytes are done."""
+
+    def end(self) -> None:
+        """The stage ended."""
+
+
+class Silent:
+    """Nobody watches."""
+
+    def begin(self, target: str, copy: str, stage: str, total: int) -> None:
+        """Not told."""
+
+    def advance(self, count: int) -> None:
+        """Not told."""
+
+    def end(self) -> None:
+        """Not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the person who started the run asked for.
+
+    Attributes:
+        snapshot: Id of the snapshot to drill instead of the newest.
+        keep_restored: Leave what was restored, and say where.
+        work_dir: Where drills work (default: the system's temporary directory).
+        concurrency: How many drills run at once.
+    """
+
+    snapshot: str = ""
+    keep_restored: bool = False
+    work_dir: str = ""
+    concurrency: int = 1
+
+
+@dataclass
+class Run:
+    """Everything that the drills of one process share.
+
+    Attributes:
+        id: The run's name, the same in every worker.
+        directory: Where it is written: ``reports/<run id>``.
+        clock: The time, in seconds since the epoch.
+    """
+
+    id: str
+    directory: Path
+    plan: Plan
+    options: RunOptions = RunOptions()
+    clock: Callable[[], float] = time.time
+    progress: Progress = field(default_factory=Silent)
+    _stores: dict[str, Store] = field(default_factory=dict)
+
+    @cached_property
+    def history(self) -> History:
+        """What earlier drills found."""
+        return History(open_state(self.plan.state))
+
+    @property
+    def work_dir(self) -> Path:
+        """Where drills work."""
+        return Path(self.options.work_dir or tempfile.gettempdir())
+
+    @cached_property
+    def threads(self) -> int:
+        """Cores that one drill may use."""
+        return max(1, len(os.sched_getaffinity(0)) // max(1, self.options.concurrency))
+
+    @cached_property
+    def machine(self) -> str:
+        """What drills run on, for evidence."""
+        return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+
+    def store(self, copy: PlannedCopy) -> Store:
+        """The store of a copy; one connection a store and process."""
+        if copy.store_name not in self._stores:
+            self._stores[copy.store_name] = store_class(copy.settings.url)(copy.settings)
+        return self._stores[copy.store_name]
+
+    def close(self) -> None:
+        """Give up connections."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+
+def store_class(url: str) -> type[Store]:
+    """The class that serves a url.
+
+    Raises:
+        UsageProblem: No store of this scheme is registered.
+        CouldNotVerify: Its library is not installed.
+    """
+    scheme = url.partition(":")[0]
+    if scheme not in BUILT_IN["stores"]:
+        for name in names("stores"):
+            if name not in BUILT_IN["stores"] and scheme in load("stores", name).schemes:
+                return load("stores", name)  # type: ignore[no-any-return]
+    return load("stores", scheme)  # type: ignore[no-any-return]
+
+
+def new_run_id(now: float) -> str:
+    """A name that sorts by time and is not given twice: ``20261123T020000Z-3f9a1c``."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{random_source.token_hex(3)}"

@@ -1,0 +1,122 @@
+"""Secrets: never in the catalogue, read when needed, never in anything that is written.
+
+A catalogue holds a reference (``env:NAME``, ``file:PATH`` or ``command: [argv]``); the value lives in memory only and
+is registered with :func:`redact`, through which every message, report and log line passes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore_drill.errors import DeadlineExceeded, SecretUnavailable
+
+_MASK = "[redacted]"
+_KNOWN: set[str] = set()
+_SHAPES = (
+    re.compile(r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]+", re.IGNORECASE),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
+    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(r"(?<=X-Amz-Signature=)[0-9a-fA-F]+|(?<=X-Amz-Security-Token=)[^&\s]+|(?<=[?&]sig=)[^&\s]+"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """Where a secret is kept.
+
+    Attributes:
+        kind: ``env``, ``file`` or ``command``.
+        value: The variable's name, the path, or the command's arguments joined by NUL.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        """The reference itself, which is safe to print."""
+        return f"{self.kind}:{self.value.split(chr(0))[0]}"
+
+    def resolve(self) -> str:
+        """Read the secret now, without its final newline, and have it redacted from everything that is written.
+
+        Raises:
+            SecretUnavailable: It is not there, is empty, or may be read by others (a file).
+        """
+        value = {"env": _from_environment, "file": _from_file, "command": _from_command}[self.kind](self.value)
+        if not value:
+            raise SecretUnavailable(
+                f"the secret {self} is empty", remedy="Put the secret there, or name another place."
+            )
+        register(value)
+        return value
+
+
+def register(value: str) -> None:
+    """Have a value (and each of its longer lines) replaced wherever it would be written."""
+    for line in {value, *value.splitlines()}:
+        if len(line.strip()) >= 6 and not line.startswith("#"):
+            _KNOWN.add(line.strip())
+
+
+def redact(text: str) -> str:
+    """Replace every known secret, private key and signed URL part in a text that is about to be written."""
+    for secret in _KNOWN:
+        if secret in text:
+            text = text.replace(secret, _MASK)
+    for shape in _SHAPES:
+        text = shape.sub(_MASK, text)
+    return text
+
+
+def parse_reference(text: str, base: Path) -> SecretReference:
+    """Read ``env:NAME`` or ``file:PATH`` (relative to ``base``).
+
+    Raises:
+        ValueError: It is neither; the text itself is not repeated, it may be the secret.
+    """
+    kind, colon, value = text.partition(":")
+    if not colon or kind not in ("env", "file") or not value:
+        raise ValueError("a secret is never in the catalogue: write env:NAME, file:PATH or {command: [program, ...]}")
+    return SecretReference(kind, str(base / value) if kind == "file" else value)
+
+
+def _from_environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise SecretUnavailable(f"the environment variable {name} is not set", remedy=f"Export {name} for this run.")
+    return value.strip("\r\n")
+
+
+def _from_file(path: str) -> str:
+    try:
+        mode = Path(path).stat().st_mode
+        if mode & stat.S_IRWXO:
+            raise SecretUnavailable(f"the secret file {path} can be read by everyone", remedy=f"chmod 600 {path}")
+        return Path(path).read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
+        raise SecretUnavailable(
+            f"the secret file {path} cannot be read: {reason}", remedy="Put the secret there, or name another place."
+        ) from problem
+
+
+def _from_command(joined: str) -> str:
+    from restore_drill.process import ProgramMissing, run
+
+    argv = joined.split("\0")
+    try:
+        done = run(argv, deadline=30, environment=dict(os.environ))
+    except ProgramMissing as problem:
+        raise SecretUnavailable(f"the secret command {argv[0]} is not installed", remedy=problem.remedy) from problem
+    except DeadlineExceeded as problem:
+        raise SecretUnavailable(f"the secret command {argv[0]} did not answer in 30 s") from problem
+    if done.returncode != 0:
+        # Its output is not quoted: a helper that fails may print what it holds.
+        raise SecretUnavailable(
+            f"the secret command {argv[0]} ended with status {done.returncode}", remedy="Run it by hand to see why."
+        )
+    return done.stdout.decode("utf-8", "replace").strip("\r\n")

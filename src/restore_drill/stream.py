@@ -1,0 +1,346 @@
+"""One pass from the store to the sandbox: read, hash, decrypt, decompress, hash, write.
+
+A source of chunks is peeled layer by layer: what the first bytes are recognised as decides the codec, until nothing
+is left to decode. Every layer is counted; the layers that a recorded digest speaks of are hashed as they pass. Large
+artifacts run their layers in threads over bounded queues (the native decoders and hashes let go of the interpreter
+lock), small ones in the caller's thread. Nothing here judges: the caller compares digests and decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from restore_drill.checksums import strip_suffix
+from restore_drill.codecs.base import HEAD, Codec
+from restore_drill.errors import BackupFailed, DeadlineExceeded, RestoreDrillError
+from restore_drill.model import Stage
+from restore_drill.quantities import format_size
+
+#: Below this many stored bytes threads cost more than they gain.
+THREADED_FROM = 4 << 20
+#: Layers of compression and encryption that an honest backup has at most.
+MAX_LAYERS = 6
+#: Expansion is not judged below this many decoded bytes.
+RATIO_FREE = 256 << 20
+_QUEUE_DEPTH = 6
+
+
+@dataclass(slots=True)
+class Layer:
+    """One stage of the peeling: the bytes before a codec was applied, or the content.
+
+    Attributes:
+        names: What a file holding exactly these bytes would be called.
+        format: The codec that recognised them, or what the content was recognised as.
+        size: Bytes seen.
+        digests: Algorithm → hexadecimal digest; complete only when ``whole``.
+        whole: The layer was read to its end without an error.
+        facts: What the codec has to say (frames, recipients).
+    """
+
+    names: tuple[str, ...]
+    format: str = ""
+    size: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Tap:
+    """An iterator that counts and hashes what passes, and remembers why it ended.
+
+    Closing what consumes it does not close it: after a failure downstream the rest can still be drained, so that the
+    digest of a damaged artifact is known.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], algorithms: Iterable[str], until: float) -> None:
+        self._chunks = iter(chunks)
+        self._hashes = {name: hashlib.new(name) for name in algorithms}
+        self._until = until
+        self.size = 0
+        self.whole = False
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self._chunks)
+        except StopIteration:
+            self.whole = True
+            raise
+        except BaseException as problem:
+            self.failure = problem
+            raise
+        if time.monotonic() > self._until:
+            self.failure = DeadlineExceeded(
+                f"only {format_size(self.size)} had arrived at the deadline",
+                remedy="Raise deadlines.fetch, or find out why the store is slow.",
+                stage=Stage.FETCH,
+            )
+            raise self.failure
+        self.size += len(chunk)
+        for digest in self._hashes.values():
+            digest.update(chunk)
+        return chunk
+
+    def digests(self) -> dict[str, str]:
+        """The digests of what has passed so far."""
+        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+
+    def drain(self) -> None:
+        """Read what is left, for the digest's sake; a failure of the source is remembered, not raised."""
+        if self.whole or self.failure:
+            return
+        try:
+            for _ in self:
+                pass
+        except RestoreDrillError:
+            return
+
+
+class Bound:
+    """An iterator that refuses to hand on more than the limits allow: what a decompression bomb meets."""
+
+    def __init__(self, chunks: Iterator[bytes], stored: int, ratio: int, limit: int | None) -> None:
+        self._chunks = chunks
+        self._ceiling = max(RATIO_FREE, ratio * max(stored, 1))
+        self._limit = limit
+        self._ratio = ratio
+        self._size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self._size += len(chunk)
+        if self._limit is not None and self._size > self._limit:
+            raise _bomb(f"more than the {format_size(self._limit)} that limits.bytes allows", "limits.bytes")
+        if self._size > self._ceiling:
+            raise _bomb(f"more than {self._ratio} times its stored size", "limits.ratio")
+        return chunk
+
+    def close(self) -> None:
+        """End the stages before it."""
+        close(self._chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Peeling:
+    """How to peel an artifact.
+
+    Attributes:
+        name: The stored artifact's own name.
+        size: Its stored size.
+        detect: First bytes → a codec ready to decode them, or ``None`` for content.
+        wanted: Names of a layer → algorithms that a recorded digest of one of these names needs.
+        ratio: Most decoded bytes per stored byte.
+        limit: Most decoded bytes.
+        until: ``time.monotonic()`` of the deadline.
+        advance: Called with the number of stored bytes read since the last call.
+    """
+
+    name: str
+    size: int
+    detect: Callable[[bytes, int], Codec | None]
+    wanted: Callable[[tuple[str, ...]], frozenset[str]]
+    ratio: int = 1000
+    limit: int | None = None
+    until: float = float("inf")
+    advance: Callable[[int], None] | None = None
+
+
+class Peeled:
+    """An artifact being peeled: :meth:`open` it, iterate :meth:`content`, :meth:`finish`, then read ``layers``."""
+
+    def __init__(self, chunks: Iterable[bytes], how: Peeling) -> None:
+        self._how = how
+        stored = Tap(_counted(chunks, how.advance), {"sha256"} | how.wanted((how.name,)), how.until)
+        self._taps = [stored]
+        self._codecs: list[Codec] = []
+        self._stages: list[Any] = []
+        self._content: Iterator[bytes] = stored
+        self.layers = [Layer((how.name,))]
+
+    def open(self) -> bytes:
+        """Peel down to the content and return its first bytes, so that the caller can choose where it goes.
+
+        Raises:
+            RestoreDrillError: Reading or decoding failed before the content began.
+        """
+        threaded = self._how.size < 0 or self._how.size >= THREADED_FROM
+        for depth in range(MAX_LAYERS + 1):
+            head, self._content = peek(self._content)
+            codec = self._how.detect(head, depth)
+            if depth:
+                self._tap(is_content=codec is None)
+            if codec is None:
+                return head
+            self._decode(codec, threaded)
+        raise _bomb(f"more than {MAX_LAYERS} layers of compression or encryption", "codecs")
+
+    def _tap(self, *, is_content: bool) -> None:
+        wanted = self._how.wanted(self.layers[-1].names)
+        tap = Tap(self._content, wanted | {"sha256"} if is_content else wanted, float("inf"))
+        self._taps.append(tap)
+        self._content = tap
+
+    def _decode(self, codec: Codec, threaded: bool) -> None:
+        layer = self.layers[-1]
+        layer.format = codec.name
+        self._codecs.append(codec)
+        decoded: Iterator[bytes] = codec.decode(self._ahead(self._content) if threaded else self._content)
+        self._stages.append(decoded)
+        if threaded:
+            decoded = self._ahead(decoded)
+        self._content = Bound(decoded, self._how.size, self._how.ratio, self._how.limit)
+        self.layers.append(Layer(tuple(stem for name in layer.names if (stem := strip_codec(name, codec)))))
+
+    def _ahead(self, chunks: Iterator[bytes]) -> Ahead:
+        stage = Ahead(chunks)
+        self._stages.append(stage)
+        return stage
+
+    def content(self) -> Iterator[bytes]:
+        """The decoded bytes, once."""
+        return self._content
+
+    def abandon(self) -> None:
+        """End every stage; nothing more is read."""
+        for stage in reversed(self._stages):
+            close(stage)
+
+    def finish(self) -> None:
+        """End every stage, read what is left of the artifact, and fill in ``layers``; never raises for bad bytes."""
+        self.abandon()
+        self._taps[0].drain()
+        for tap, layer in zip(self._taps, self.layers, strict=False):
+            layer.size, layer.whole, layer.digests = tap.size, tap.whole, tap.digests()
+        for codec, layer in zip(self._codecs, self.layers, strict=False):
+            layer.facts = codec.facts()
+
+    @property
+    def source_failure(self) -> BaseException | None:
+        """Why reading from the store ended early, or ``None``."""
+        return self._taps[0].failure
+
+
+class Ahead:
+    """Run an iterator in a thread of its own, a few chunks ahead of its consumer."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._source = chunks
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUE_DEPTH)
+        self._failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="restore-drill-stream", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for chunk in self._source:
+                if not self._put(chunk):
+                    return
+        except BaseException as problem:  # handed on, unchanged, to the consumer
+            self._failure = problem
+        self._put(None)
+
+    def _put(self, chunk: bytes | None) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(chunk, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = None if self._stop.is_set() else self._queue.get()
+        if chunk is not None:
+            return chunk
+        self._stop.set()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop the thread and wait for it; what it had read ahead is dropped (a tap before it has counted it)."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.05)
+
+
+def peek(chunks: Iterator[bytes], length: int = HEAD) -> tuple[bytes, Iterator[bytes]]:
+    """The first ``length`` bytes (fewer when there are no more), and an iterator over everything."""
+    first: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        first.append(chunk)
+        size += len(chunk)
+        if size >= length:
+            break
+    return b"".join(first)[:length], _Rejoined(first, chunks)
+
+
+class _Rejoined:
+    """Chunks that were read for a look, followed by the rest."""
+
+    def __init__(self, first: list[bytes], rest: Iterator[bytes]) -> None:
+        self._first = first[::-1]
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._first.pop() if self._first else next(self._rest)
+
+    def close(self) -> None:
+        close(self._rest)
+
+
+def strip_codec(name: str, codec: Codec) -> str | None:
+    """The name that the decoded bytes of a file would have: ``.gz`` goes, ``.tgz`` becomes ``.tar``."""
+    if name.lower().endswith((".tgz", ".tbz", ".txz", ".tzst")):
+        return f"{name.rsplit('.', 1)[0]}.tar"
+    return strip_suffix(name, codec.suffixes)
+
+
+def close(stage: Any) -> None:
+    """End a generator, a thread or a wrapper of one; anything else has nothing to end."""
+    end = getattr(stage, "close", None)
+    if end is not None:
+        end()
+
+
+def _counted(chunks: Iterable[bytes], advance: Callable[[int], None] | None) -> Iterator[bytes]:
+    return iter(chunks) if advance is None else _advancing(chunks, advance)
+
+
+def _advancing(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Generator[bytes, None, None]:
+    for chunk in chunks:
+        advance(len(chunk))
+        yield chunk
+
+
+def _bomb(what: str, option: str) -> BackupFailed:
+    return BackupFailed(
+        f"unpacking it would give {what}",
+        remedy=f"If this backup really is like that, raise {option} of the target.",
+        stage=Stage.UNPACK,
+    )

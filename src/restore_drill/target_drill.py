@@ -1,0 +1,216 @@
+"""The drills of one target's copies, and what only all of them together can say."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from restore_drill.drill import Drill, StageBroken
+from restore_drill.errors import CouldNotVerify
+from restore_drill.facts import Located
+from restore_drill.model import PayloadForm, Stage, Verdict
+from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
+from restore_drill.policy.copies import Agreement, CopyContent, CopyStanding
+from restore_drill.policy.retention import RetentionFacts
+from restore_drill.quantities import format_duration, format_instant
+from restore_drill.repositories.base import Transfer
+from restore_drill.run import Run
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the cases of one drill ended.
+
+    Attributes:
+        planned: Every case that the catalogue asks for; a drill in which one did not run is partial.
+    """
+
+    planned: frozenset[PlannedCase]
+    verdicts: dict[PlannedCase, Verdict] = field(default_factory=dict)
+    cause: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every planned case reported."""
+        return self.planned <= self.verdicts.keys()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed and nothing was left unverified."""
+        return all(verdict in (Verdict.PASSED, Verdict.EXCEPTED) for verdict in self.verdicts.values())
+
+    def add(self, case: PlannedCase, verdict: Verdict, message: str = "") -> None:
+        """One case ended."""
+        self.verdicts[case] = verdict
+        if verdict in (Verdict.FAILED, Verdict.ERROR) and (not self.cause or verdict is Verdict.FAILED):
+            self.cause = f"{case.case}: {message}"
+
+
+class TargetDrill:
+    """One target being drilled: its copies in turn, then the cases across them.
+
+    Args:
+        target: What is drilled.
+        run: Shared by all drills of this process.
+        selected: The cases of this target that will be judged.
+    """
+
+    def __init__(self, target: PlannedTarget, run: Run, selected: Iterable[PlannedCase]) -> None:
+        self.target = target
+        self.run = run
+        self._selected = frozenset(selected)
+        self._drills: dict[str, Drill] = {}
+        planned = target.cases()
+        self.outcomes = {
+            copy.name: Outcome(frozenset(case for case in planned if case.copy == copy.name)) for copy in target.copies
+        }
+
+    def drill(self, copy: str) -> Drill:
+        """The drill of a copy."""
+        if copy not in self._drills:
+            planned = self.target.copies_by_name[copy]
+            selected = frozenset(case for case in self._selected if case.copy == copy)
+            self._drills[copy] = Drill(self.target, planned, self.run, selected)
+        return self._drills[copy]
+
+    def leave(self, copy: str) -> None:
+        """Dispose of a copy's drill; what it measured stays known."""
+        if copy in self._drills:
+            self._drills[copy].close()
+
+    def close(self) -> None:
+        """Dispose of everything."""
+        for drill in self._drills.values():
+            drill.close()
+
+    # --- 3-2-1 ------------------------------------------------------------------------------------------------------
+
+    def standings(self) -> list[CopyStanding]:
+        """What each copy counts for in 3-2-1."""
+        return [self._standing(copy) for copy in self.target.copies]
+
+    def _standing(self, copy: PlannedCopy) -> CopyStanding:
+        why_not = self._why_not_proved(copy)
+        store = copy.store
+        domains = {store.failure_domain, self.run.store(copy).failure_domain()} - {None}
+        return CopyStanding(
+            name=copy.name,
+            media=store.media,
+            offsite=store.offsite,
+            domains=frozenset(str(domain) for domain in domains),
+            proved=not why_not,
+            why_not=why_not,
+        )
+
+    def _why_not_proved(self, copy: PlannedCopy) -> str:
+        outcome = self.outcomes[copy.name]
+        if outcome.whole and outcome.passed:
+            return ""
+        if not outcome.passed:
+            return f"its drill did not pass ({outcome.cause})"
+        history = self.run.history.target(self.target.name).copy(copy.name)
+        drilled, passed = history.last_drilled, history.last_passed
+        every = self.target.drill_every
+        if drilled and not drilled["passed"]:
+            return f"its last whole drill, {format_instant(drilled['finished_at'])}, did not pass"
+        if not passed:
+            return "no whole drill of it has passed yet"
+        age = self.run.clock() - passed["finished_at"]
+        if age > every.total_seconds():
+            return f"its last whole drill is {format_duration(age)} old, due every {format_duration(every)}"
+        return ""
+
+    # --- agreement --------------------------------------------------------------------------------------------------
+
+    def agreement(self) -> Agreement:
+        """The newest snapshot that all copies have, and its content in each.
+
+        Raises:
+            StageBroken: A copy could not be located or fetched.
+        """
+        located = {copy.name: self.drill(copy.name).located() for copy in self.target.copies}
+        newest = {name: facts.snapshot.taken_at.timestamp() for name, facts in located.items()}
+        common = _newest_common(list(located.values()))
+        if common is None:
+            return Agreement(newest, None)
+        contents = [self._content(name, facts, common) for name, facts in located.items()]
+        return Agreement(newest, common, contents)
+
+    def _content(self, name: str, facts: Located, common: float) -> CopyContent:
+        drill = self.drill(name)
+        stamp = _match(facts, common)
+        assert stamp is not None  # noqa: S101 - it is common to all
+        if stamp == facts.snapshot.taken_at.timestamp():
+            drill.reach(Stage.CHAIN)
+            transfer = drill.transfer()
+        else:
+            transfer = self._compare(name, stamp)
+        return CopyContent(name, facts.snapshot.id, _kind(transfer), _digest(transfer))
+
+    def _compare(self, name: str, stamp: float) -> Transfer:
+        """Read another snapshot of a copy, in a sandbox of its own that is gone at once."""
+        comparison = Drill(self.target, self.target.copies_by_name[name], self.run, frozenset(), purpose="compared")
+        try:
+            transfer = comparison.compare(datetime.fromtimestamp(stamp, UTC))
+        finally:
+            comparison.close()
+        for stage, problem in sorted(transfer.broken.items()):
+            raise StageBroken(stage, problem)
+        return transfer
+
+    # --- retention --------------------------------------------------------------------------------------------------
+
+    def retention(self) -> list[RetentionFacts]:
+        """The recovery points of every copy that has a policy, beside what earlier drills saw."""
+        history = self.run.history.target(self.target.name)
+        found = []
+        for copy in self.target.copies:
+            if copy.retention is None:
+                continue
+            known = history.copy(copy.name)
+            slack = (self.target.model.grace + copy.lag).total_seconds()
+            times = self.drill(copy.name).located().times
+            found.append(RetentionFacts(copy.name, times, known.oldest_seen, known.known_gaps, slack))
+        return found
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which days begin."""
+        return self.target.model.timezone or ZoneInfo("UTC")
+
+
+def _newest_common(located: list[Located]) -> float | None:
+    """The newest time at which every copy has a recovery point not newer than the one that was drilled."""
+    first = min(located, key=lambda facts: facts.snapshot.taken_at)
+    ceiling = first.snapshot.taken_at.timestamp()
+    for stamp in reversed(first.times):
+        if stamp <= ceiling and all(_match(other, stamp) is not None for other in located):
+            return stamp
+    return None
+
+
+def _match(facts: Located, stamp: float) -> float | None:
+    """The recovery point of a copy whose name means the same instant, as exactly as names tell."""
+    width = max(facts.snapshot.resolution.total_seconds(), 1.0)
+    position = bisect.bisect_left(facts.times, stamp - width + 1e-6)
+    for candidate in facts.times[position:]:
+        if candidate >= stamp + width:
+            return None
+        return candidate
+    return None
+
+
+def _kind(transfer: Transfer) -> str:
+    if not transfer.payloads:
+        raise CouldNotVerify("a copy gave nothing that could be compared")
+    first = transfer.payloads[0]
+    return "file trees" if first.form is PayloadForm.TREE else f"files ({first.format})"
+
+
+def _digest(transfer: Transfer) -> str:
+    digests = [payload.digest for payload in transfer.payloads]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
