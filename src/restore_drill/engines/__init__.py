@@ -1,0 +1,1 @@
+"""Bring one kind of system back to life and examine it. One engine a file; ``base`` is the contract."""

@@ -1,0 +1,158 @@
+"""The contract of an engine: bring one kind of system back to life, and examine it.
+
+An engine MUST
+
+* say what it recognises content as, by the first bytes, so that an error page is never restored;
+* restore only from the payload it is given, which has passed its checksum, and only inside the sandbox;
+* raise :class:`BackupFailed` when nothing came back, however content the tools are;
+* touch restored bytes in the sandbox only (``sandbox.call``/``exec``), with a deadline;
+* ship ``samples``: a good one and damaged ones that its own checks catch.
+
+Every engine passes :class:`restore_drill.testing.engine.EngineConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from restore_drill.errors import CouldNotVerify
+from restore_drill.model import Payload, PayloadForm, Stage
+from restore_drill.sandboxes.base import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """What a restore may use and is asked for.
+
+    Attributes:
+        deadline: Seconds for the restore itself, and for each later check.
+        settings: The target's own options for this engine (``engine_options`` in the catalogue).
+        wanted: Short names of the checks that will be asked, so that they can be measured together.
+        allow_empty: Accept a system that came back without a single row or file.
+        threads: How many cores the engine may use.
+    """
+
+    deadline: float = 3600.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    allow_empty: bool = False
+    threads: int = 1
+
+
+class Restored(ABC):
+    """A restored system, alive in its sandbox until the drill disposes of it.
+
+    Methods an engine does not have raise :class:`CouldNotVerify`; the catalogue is refused before that when it asks
+    for a check that the engine does not support.
+    """
+
+    #: What the restore itself measured (JSON values): recovered WAL frames, statements, members.
+    facts: dict[str, Any]
+    #: Remarks that change no verdict.
+    notes: list[str]
+
+    def prepare(self, wanted: frozenset[str]) -> None:
+        """Begin to measure what the planned checks will ask for; returns at once. Optional."""
+
+    def integrity(self, mode: str = "full") -> dict[str, Any]:  # noqa: ARG002 - overridden where there is something to ask
+        """The engine's own consistency checks: ``{"problems": [{"rule", "message", "count"}], "checked": [...]}``."""
+        raise self._cannot("check its integrity")
+
+    def structure(self) -> dict[str, list[str]]:
+        """Names of the objects in it, by type: ``{"table": [...], "index": [...], …}``."""
+        raise self._cannot("list its structure")
+
+    def row_counts(self) -> dict[str, int]:
+        """Exact rows of every table."""
+        raise self._cannot("count rows")
+
+    def query(self, sql: str, deadline: float | None = None) -> list[tuple[Any, ...]]:  # noqa: ARG002 - as above
+        """The rows of one read-only statement.
+
+        Raises:
+            CouldNotVerify: The statement is wrong, writes, or misses its deadline.
+        """
+        raise self._cannot("answer queries")
+
+    def scalar(self, sql: str, deadline: float | None = None) -> Any:
+        """The first value of the first row, or ``None`` when there is no row."""
+        rows = self.query(sql, deadline)
+        return rows[0][0] if rows else None
+
+    def files(self, rule: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Counts, bytes, matches and manifest comparison of a restored tree."""
+        raise self._cannot("look at files")
+
+    @property
+    def path(self) -> Path:
+        """The file or directory that was restored, as seen from this machine."""
+        raise self._cannot("show a path")
+
+    def close(self) -> None:
+        """Let go of it; the sandbox is disposed of afterwards."""
+
+    def _cannot(self, what: str) -> CouldNotVerify:
+        return CouldNotVerify(f"this engine cannot {what}", remedy="Remove the expectation, or write your own case.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A backup that an engine brings along to prove that its checks can fail.
+
+    Attributes:
+        name: What is wrong with it, or ``good``.
+        caught_by: Short name of the case that must fail, or ``""`` for a good one.
+        build: Writes the content into a directory and returns its path.
+    """
+
+    name: str
+    caught_by: str
+    build: Callable[[Path], Path]
+
+
+class Engine(ABC):
+    """One kind of system."""
+
+    name: ClassVar[str]
+    #: Payload forms it can restore from, in order of preference.
+    forms: ClassVar[tuple[PayloadForm, ...]]
+    #: Sandboxes it runs in.
+    sandboxes: ClassVar[tuple[str, ...]] = ("directory",)
+    #: Short names of the checks that make sense for it.
+    checks: ClassVar[frozenset[str]]
+    #: Whether it can apply differential, incremental or log artifacts on top of a full one.
+    chains: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, head: bytes) -> str | None:
+        """What content that begins with these bytes is (``sqlite-database``), or ``None`` when not this engine's."""
+
+    @abstractmethod
+    def restore(self, payloads: Sequence[Payload], sandbox: Sandbox, options: RestoreOptions) -> Restored:
+        """Bring it back. ``payloads`` is the chain, oldest first; one entry unless ``chains``.
+
+        Raises:
+            BackupFailed: The engine refuses it, or nothing came back (stage ``restore``).
+            CouldNotVerify: A program, an image or the deadline was missing.
+        """
+
+    @classmethod
+    @abstractmethod
+    def samples(cls) -> Iterator[Sample]:
+        """A good sample and damaged ones."""
+
+
+def nothing_came_back(what: str) -> Any:
+    """The error for a restore that went well and brought nothing."""
+    from restore_drill.errors import BackupFailed
+
+    return BackupFailed(
+        f"nothing came back: {what}",
+        remedy="Check what the backup job reads; set expect.allow_empty if an empty system is right.",
+        stage=Stage.RESTORE,
+    )
