@@ -121,6 +121,10 @@ class TargetModel(Part):
     )
 
 
+def _no_truth_value(value: Any) -> Any:
+    return str(value) if isinstance(value, bool) else value  # true equals 1, and is not a version
+
+
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -128,7 +132,9 @@ def _one_or_many(value: Any) -> Any:
 class CatalogueModel(Part):
     """The whole file."""
 
-    version: Literal[1] = Field(description="Format of this file.", examples=[1])
+    version: Annotated[Literal[1], BeforeValidator(_no_truth_value)] = Field(
+        description="Format of this file.", examples=[1]
+    )
     targets: dict[Slug, TargetModel] = Field(
         default_factory=dict, description="What is backed up, by name.",
         examples=[{"orders-db": {"tier": "critical", "engine": "sqlite",
