@@ -79,5 +79,18 @@ class SecretUnavailable(CouldNotVerify):
     """A secret that the catalogue refers to cannot be read."""
 
 
+class Blocked(CouldNotVerify):
+    """A case could not be judged because of a cause that another case bears.
+
+    Args:
+        by: Short name of the case that bears it.
+        cause: The cause, repeated in one line.
+    """
+
+    def __init__(self, by: str, cause: str) -> None:
+        super().__init__(f"blocked by {by}: {cause}")
+        self.by = by
+
+
 class UsageProblem(RestoreDrillError):
     """The command line or the configuration asks for something impossible."""

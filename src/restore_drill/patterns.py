@@ -156,7 +156,7 @@ class PathPattern:
         return _FIELD.sub(render, self.text)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32768)
 def _parse(text: str) -> tuple[str, dict[str, str], dict[str, Kind]]:
     """The regular expression of a pattern, the directive of each of its time groups, and the words for kinds."""
     directives: dict[str, str] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from restore_drill.catalogue.models import RetentionRule
 from restore_drill.drill import Drill, StageBroken
 from restore_drill.errors import CouldNotVerify
 from restore_drill.facts import Located
@@ -27,11 +28,13 @@ class Outcome:
 
     Attributes:
         planned: Every case that the catalogue asks for; a drill in which one did not run is partial.
+        cause: The first failure, or the first error when nothing failed.
     """
 
     planned: frozenset[PlannedCase]
     verdicts: dict[PlannedCase, Verdict] = field(default_factory=dict)
     cause: str = ""
+    _borne: Verdict = Verdict.PASSED
 
     @property
     def whole(self) -> bool:
@@ -46,8 +49,9 @@ class Outcome:
     def add(self, case: PlannedCase, verdict: Verdict, message: str = "") -> None:
         """One case ended."""
         self.verdicts[case] = verdict
-        if verdict in (Verdict.FAILED, Verdict.ERROR) and (not self.cause or verdict is Verdict.FAILED):
-            self.cause = f"{case.case}: {message}"
+        worse = verdict is Verdict.FAILED and self._borne is not Verdict.FAILED
+        if worse or (verdict is Verdict.ERROR and not self.cause):
+            self.cause, self._borne = f"{case.case}: {message}", verdict
 
 
 class TargetDrill:
@@ -77,6 +81,11 @@ class TargetDrill:
             self._drills[copy] = Drill(self.target, planned, self.run, selected)
         return self._drills[copy]
 
+    def scope(self, copy: str) -> str:
+        """``whole`` when every planned case of a copy's drill (or of the target as a whole) was selected."""
+        planned = self.outcomes[copy].planned if copy else {case for case in self.target.cases() if not case.copy}
+        return "whole" if planned <= self._selected else "partial"
+
     def leave(self, copy: str) -> None:
         """Dispose of a copy's drill; what it measured stays known."""
         if copy in self._drills:
@@ -104,6 +113,7 @@ class TargetDrill:
             domains=frozenset(str(domain) for domain in domains),
             proved=not why_not,
             why_not=why_not,
+            blocked_by="" if self.outcomes[copy.name].passed else self.outcomes[copy.name].cause.partition(":")[0],
         )
 
     def _why_not_proved(self, copy: PlannedCopy) -> str:
@@ -111,7 +121,7 @@ class TargetDrill:
         if outcome.whole and outcome.passed:
             return ""
         if not outcome.passed:
-            return f"its drill did not pass ({outcome.cause})"
+            return f"its drill did not pass: {outcome.cause}"
         history = self.run.history.target(self.target.name).copy(copy.name)
         drilled, passed = history.last_drilled, history.last_passed
         every = self.target.drill_every
@@ -164,8 +174,8 @@ class TargetDrill:
 
     # --- retention --------------------------------------------------------------------------------------------------
 
-    def retention(self) -> list[RetentionFacts]:
-        """The recovery points of every copy that has a policy, beside what earlier drills saw."""
+    def retention(self) -> list[tuple[RetentionFacts, RetentionRule]]:
+        """The recovery points of every copy that has a policy, beside what earlier drills saw; and the policy."""
         history = self.run.history.target(self.target.name)
         found = []
         for copy in self.target.copies:
@@ -174,7 +184,8 @@ class TargetDrill:
             known = history.copy(copy.name)
             slack = (self.target.model.grace + copy.lag).total_seconds()
             times = self.drill(copy.name).located().times
-            found.append(RetentionFacts(copy.name, times, known.oldest_seen, known.known_gaps, slack))
+            facts = RetentionFacts(copy.name, times, known.oldest_seen, known.known_gaps, slack)
+            found.append((facts, copy.retention))
         return found
 
     @property

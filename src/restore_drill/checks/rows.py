@@ -9,7 +9,7 @@ from typing import Any
 from restore_drill.catalogue.expect import RowRule
 from restore_drill.checks.base import Check, CheckContext
 from restore_drill.engines.base import Restored
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.model import Finding, Verdict
 from restore_drill.plan import OTHER_TABLES
 from restore_drill.quantities import format_percentage
@@ -113,7 +113,7 @@ def _recorded(table: str, context: CheckContext) -> int:
 def _missing(table: str, context: CheckContext) -> Finding:
     known = any(table in names for names in context.baseline.structure.values())
     if known and "structure" in context.selected:
-        raise CouldNotVerify(f"blocked by structure: the table {table} vanished")
+        raise Blocked("structure", f"the table {table} vanished")
     return Finding(
         Verdict.FAILED,
         f"the table {table} does not exist",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from restore_drill.results import CaseResult
     from restore_drill.run import Run
 
+#: What blocks a case that did not run at all: its drill is partial.
+BROKEN_OFF = ("interruption", "worker")
 #: Name and version of the document's form; a reader refuses what it does not know.
 FORM = "restore-drill/evidence/1"
 
@@ -50,7 +52,7 @@ class DrillAccount:
     @property
     def whole(self) -> bool:
         """Whether every planned case reported and none of them because the run broke off."""
-        return self.planned <= {result.case for result in self.results if result.message[:14] != "it did not run"}
+        return self.planned <= {result.case for result in self.results if result.blocked_by not in BROKEN_OFF}
 
     @property
     def passed(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from restore_drill.catalogue.expect import ApprovedException
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.model import Finding, Verdict
 from restore_drill.plan import PlannedTarget
 from restore_drill.quantities import format_duration, format_instant
@@ -20,8 +20,8 @@ class CopyStanding:
     Attributes:
         proved: Its last whole drill passed within the interval.
         why_not: Otherwise, why not.
-        failed: That was because its drill failed (and not because there was none).
-        domain: What fails with it: the catalogue's word, or the device it lies on.
+        blocked_by: The case of this run because of which it is not, where it is that.
+        domains: What fails with it: the catalogue's word, and the device it lies on.
     """
 
     name: str
@@ -30,7 +30,7 @@ class CopyStanding:
     domains: frozenset[str]
     proved: bool
     why_not: str = ""
-    failed: bool = False
+    blocked_by: str = ""
 
 
 def three_two_one(copies: Sequence[CopyStanding], target: PlannedTarget) -> Finding:
@@ -51,6 +51,8 @@ def three_two_one(copies: Sequence[CopyStanding], target: PlannedTarget) -> Find
             actual=_counted(declared),
             notes=notes,
         )
+    if unproved[0].blocked_by:
+        raise Blocked(unproved[0].blocked_by, f"{unproved[0].name} is not proved: {unproved[0].why_not}")
     raise CouldNotVerify(
         f"3-2-1 would be kept, but {unproved[0].name} is not proved: {unproved[0].why_not}",
         remedy="It counts again when its own whole drill passes.",

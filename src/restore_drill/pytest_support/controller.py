@@ -18,6 +18,7 @@ from restore_drill.evidence import document
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.pytest_support.stopping import stop_workers
 from restore_drill.results import CaseResult, text
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Controller:
         self.problems: list[str] = []
         self.seconds: dict[str, float] = {}
         self.kept: list[str] = []
+        self.exit_status = 0
         self._junit = _ask_for_junit(config, run.directory)
 
     # --- beginning ----------------------------------------------------------------------------------------------------
@@ -120,17 +122,20 @@ class Controller:
         """A worker died: report what it left of its drill, and clean up after it."""
         died_in = self.planned.get(nodeids[0])
         where = f"{died_in.target}/{died_in.copy}: {died_in.case}" if died_in else nodeids[0]
+        remedy = "Its other drills go on; drill this one alone to see why it died."
         for nodeid in nodeids:
-            message = "the worker died here" if nodeid == nodeids[0] else f"blocked: the worker died in {where}"
-            self._report_missing(nodeid, message, "Its other drills go on; drill this one alone to see why it died.")
+            if nodeid == nodeids[0]:
+                self._report_missing(nodeid, "the worker died here", remedy)
+            else:
+                self._report_missing(nodeid, f"blocked: the worker died in {where}", remedy, blocked_by="worker")
         lifecycle.reap(self.run)
 
-    def _report_missing(self, nodeid: str, message: str, remedy: str) -> None:
+    def _report_missing(self, nodeid: str, message: str, remedy: str, blocked_by: str = "") -> None:
         """A case that will not report any more becomes an error report, so that JUnit and the verdict are whole."""
         case = self.planned.get(nodeid)
         if case is None or case in self.results:
             return
-        result = CaseResult(case, Verdict.ERROR, message, remedy)
+        result = CaseResult(case, Verdict.ERROR, message, remedy, blocked_by=blocked_by)
         path, _, name = nodeid.partition("::")
         common: dict[str, Any] = {"nodeid": nodeid, "location": (path, None, name), "keywords": {}, "duration": 0.0}
         properties = [("verdict", "error"), ("case", case.case), ("target", case.target), ("copy", case.copy)]
@@ -144,16 +149,22 @@ class Controller:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """Ctrl-C or SIGTERM: the workers end in order, too."""
+        stop_workers(self.run.directory)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         """Make the account whole before anybody writes a report, and publish the reports when all have written."""
         for nodeid, case in self.planned.items():
             if case not in self.results and not self._config.option.collectonly:
                 self.not_run.append(nodeid)
-                self._report_missing(nodeid, "it did not run: the run ended before it", "Run it again.")
+                self._report_missing(
+                    nodeid, "it did not run: the run ended before it", "Run it again.", blocked_by="interruption"
+                )
         if self.planned and not self._config.option.collectonly:
             self._conclude()
-            session.exitstatus = self._exit_status(int(exitstatus))
+            self.exit_status = session.exitstatus = self._exit_status(int(exitstatus))
         try:
             yield
         finally:

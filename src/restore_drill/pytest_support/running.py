@@ -10,19 +10,20 @@ import pytest
 
 from restore_drill.cases import CASES
 from restore_drill.drill import Drill, Measured, StageBroken
-from restore_drill.errors import BackupFailed
+from restore_drill.errors import BackupFailed, Blocked
 from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.policy.copies import Agreement, CopyStanding
 from restore_drill.policy.retention import RetentionFacts
 from restore_drill.pytest_support.collection import CASE
 from restore_drill.pytest_support.naming import CaseDirectory
-from restore_drill.pytest_support.verdicts import Blocked, CaseFailed, failed, passed
+from restore_drill.pytest_support.verdicts import CaseFailed, failed, passed
 from restore_drill.results import CaseResult, text
 from restore_drill.secrets import redact
 from restore_drill.target_drill import TargetDrill
 
 if TYPE_CHECKING:
+    from restore_drill.catalogue.models import RetentionRule
     from restore_drill.engines.base import Restored
     from restore_drill.facts import Located, RestoreFacts
     from restore_drill.model import Snapshot
@@ -112,8 +113,8 @@ class CaseView:
         return self._whole.agreement()
 
     @property
-    def retention(self) -> list[RetentionFacts]:
-        """The recovery points of every copy with a policy."""
+    def retention(self) -> list[tuple[RetentionFacts, RetentionRule]]:
+        """The recovery points of every copy with a policy, and the policy."""
         return self._whole.retention()
 
     @property
@@ -134,7 +135,8 @@ class CaseView:
     @property
     def properties(self) -> Mapping[str, Any]:
         """What is known of the drill so far, for JUnit."""
-        return self._drill.properties() if self.case.copy else {}
+        known = {"scope": self._whole.scope(self.case.copy), "estate": "demo" if self._whole.run.plan.demo else ""}
+        return {**known, **(self._drill.properties() if self.case.copy else {})}
 
     @property
     def _drill(self) -> Drill:
@@ -202,7 +204,7 @@ class Running:
     def _bear(self, case: PlannedCase, broken: StageBroken) -> Exception:
         """The cause for the case that owns the stage, or for the first that needs it if that is deselected."""
         if not case.copy or case.case != self._bearer(case, broken):
-            return Blocked(broken)
+            return Blocked(broken.owner, broken.error.cause)
         return broken.error
 
     def _bearer(self, case: PlannedCase, broken: StageBroken) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,11 @@ def _register_running(config: pytest.Config, run: Run, directory: CaseDirectory)
     from restore_drill.pytest_support.running import Running
 
     worker: dict[str, Any] = getattr(config, "workerinput", {})
-    run.progress = SharedProgress(run.directory, str(worker.get("workerid", "main")))
+    # The name tells the controller whom to stop; see stopping.stop_workers.
+    run.progress = SharedProgress(run.directory, f"{worker.get('workerid', 'main')}.{os.getpid()}")
     collection = Collection(run.plan, run.options, directory)
+    if worker:
+        run.progress.end()  # be known to the controller from the first moment
     config.pluginmanager.register(collection, "restore-drill-collection")
     config.pluginmanager.register(Running(run, directory), "restore-drill-running")
 

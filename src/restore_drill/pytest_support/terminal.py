@@ -129,17 +129,21 @@ class Terminal:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """Verdicts as words; no letters, where drills have lines of their own."""
+        """Verdicts as words; no letters where drills have lines of their own.
+
+        Cases that are merely blocked are a category of their own: they stand in every report, but the sections that a
+        person reads first show causes only.
+        """
         wire = getattr(report, "restore_drill", None)
         if wire is None:
             return None
-        letter = not self._lines
-        verdict = wire["verdict"]
+        verdict, blocked = wire["verdict"], bool(wire["blocked_by"])
+        category = "blocked" if blocked else verdict
+        letter = {"failed": "F", "error": "E", "blocked": "b", "excepted": "x"}.get(category, ".")
+        word: Any = "ERROR" if blocked else verdict.upper()
         if verdict == "excepted":
-            return "excepted", "x" if letter else "", ("EXCEPTED", {"yellow": True}) if letter else ""
-        category = {"failed": "failed", "error": "error"}.get(verdict, "passed")
-        short = {"failed": "F", "error": "E"}.get(verdict, ".")
-        return category, short if letter else "", category.upper() if letter else ""
+            word = (word, {"yellow": True})
+        return category, "" if self._lines else letter, word
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -216,7 +220,7 @@ class Terminal:
         lines += [f"could not be recorded: {redact(problem)}" for problem in controller.problems]
         if controller.not_run:
             lines.append(f"{len(controller.not_run)} planned cases did not run; JUnit lists them as errors")
-        if verdicts[Verdict.ERROR] and not verdicts[Verdict.FAILED]:
+        if controller.exit_status == COULD_NOT_VERIFY:
             lines.append(f"nothing failed, but not everything could be verified: exit status {COULD_NOT_VERIFY}")
         notes = [
             f"excepted: {redact(text(result))}"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from restore_drill.drill import StageBroken, unexpected
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import Blocked, RestoreDrillError
 from restore_drill.model import Finding, Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.results import CaseResult
@@ -25,14 +25,6 @@ class CaseFailed(Exception):
         self.finding = finding
 
 
-class Blocked(Exception):
-    """A case could not be judged because of a cause that another case bears."""
-
-    def __init__(self, broken: StageBroken) -> None:
-        super().__init__(f"blocked by {broken.owner}: {broken.error.cause}")
-        self.broken = broken
-
-
 def passed(case: PlannedCase, finding: Finding) -> CaseResult:
     """The result of a case whose rule holds."""
     return CaseResult(case, Verdict.PASSED, **_told(finding))
@@ -44,7 +36,7 @@ def failed(case: PlannedCase, problem: BaseException, report: pytest.TestReport)
         finding = problem.finding
         return CaseResult(case, Verdict.FAILED, finding.message, finding.remedy, **_told(finding))
     if isinstance(problem, Blocked):
-        return CaseResult(case, Verdict.ERROR, str(problem), blocked_by=problem.broken.owner)
+        return CaseResult(case, Verdict.ERROR, problem.cause, blocked_by=problem.by)
     if isinstance(problem, StageBroken):
         problem = problem.error
     if isinstance(problem, RestoreDrillError):
