@@ -1,0 +1,211 @@
+"""A connection to S3 that can read and nothing else, and how long it goes on trying."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from restore_drill.errors import CouldNotVerify
+from restore_drill.model import Stage
+from restore_drill.stores.base import StoreSettings
+from restore_drill.stores.s3_errors import Diagnosis, Nature, diagnose
+
+#: The first pause before something is tried again; it doubles up to the longest (seconds).
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+class Patience:
+    """How often one thing is tried again: ``retries`` times since it last got on, and once after a deadline.
+
+    Args:
+        retries: How often in a row.
+        pause: Waits for some seconds.
+    """
+
+    def __init__(self, retries: int, pause: Callable[[float], object] = time.sleep) -> None:
+        self._retries = retries
+        self._pause = pause
+        self._random = random.Random()  # noqa: S311 - spreads retries, protects nothing
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Start counting anew."""
+        self.tries = 0
+        self._timeouts = 0
+
+    def bears(self, diagnosis: Diagnosis) -> bool:
+        """Whether to try again; waits before it says yes."""
+        self._timeouts += diagnosis.nature is Nature.TIMEOUT
+        if diagnosis.nature not in (Nature.AGAIN, Nature.TIMEOUT) or self._timeouts > 1 or self.tries >= self._retries:
+            return False
+        self.tries += 1
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.tries - 1))
+        self._pause(self._random.uniform(longest / 2, longest))
+        return True
+
+
+class ReadOnlyClient:
+    """What the store may ask of S3: three operations, each a plain function, and nothing of the client behind them.
+
+    A second lock is in the client itself: a request that is neither GET nor HEAD is refused before it is sent.
+    """
+
+    __slots__ = ("close", "get_object", "head_object", "list_objects_v2")
+
+    def __init__(self, client: Any) -> None:
+        client.meta.events.register_first("before-send.s3", refuse_to_write)
+        self.list_objects_v2 = _only(client, "list_objects_v2")
+        self.head_object = _only(client, "head_object")
+        self.get_object = _only(client, "get_object")
+        self.close = _only(client, "close")
+
+
+def _only(client: Any, name: str) -> Callable[..., Any]:
+    def operation(**parameters: Any) -> Any:
+        return getattr(client, name)(**parameters)
+
+    return operation
+
+
+def refuse_to_write(request: Any, **_: Any) -> None:
+    """Handle botocore's ``before-send``: end whatever would not just read.
+
+    Raises:
+        RuntimeError: The request is neither GET nor HEAD.
+    """
+    if request.method not in ("GET", "HEAD"):
+        raise RuntimeError(f"this client only reads; it does not send {request.method}")
+
+
+class Connection:
+    """One client a process, made when it is first needed.
+
+    Args:
+        settings: The store's.
+        where: What is said to have been looked at when no client comes about.
+    """
+
+    def __init__(self, settings: StoreSettings, where: str) -> None:
+        self._settings = settings
+        self._where = where
+        self._lock = threading.Lock()
+        self._client: ReadOnlyClient | None = None
+        self._process = 0
+
+    @property
+    def client(self) -> ReadOnlyClient:
+        """The client.
+
+        Raises:
+            CouldNotVerify: The profile, the endpoint or a secret is unusable.
+        """
+        with self._lock:
+            if self._client is None or self._process != os.getpid():
+                self._client, self._process = self._connect(), os.getpid()
+            return self._client
+
+    def request(self, operation: str, parameters: Mapping[str, Any]) -> Any:
+        """Send one request, again where that may help.
+
+        Raises:
+            RequestFailed: It has no answer that could be used.
+        """
+        patience = Patience(self._settings.retries)
+        while True:
+            try:
+                return self.attempt(operation, parameters)
+            except Exception as problem:
+                diagnosis = diagnose(problem)
+                if diagnosis is None:
+                    raise
+                if not patience.bears(diagnosis):
+                    raise RequestFailed(diagnosis) from problem
+
+    def attempt(self, operation: str, parameters: Mapping[str, Any]) -> Any:
+        """Send one request once; errors come as botocore raises them."""
+        return getattr(self.client, operation)(**parameters)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def _connect(self) -> ReadOnlyClient:
+        import boto3  # takes a tenth of a second, which only those who use it should pay
+
+        secrets = {name: secret.resolve() for name, secret in self._settings.secrets.items()}
+        options = self._settings.options
+        endpoint = self._checked(secrets.pop("endpoint", None) or options.get("endpoint"))
+        try:
+            session = boto3.Session(profile_name=options.get("profile"), region_name=options.get("region"))
+            client = session.client(
+                "s3",
+                endpoint_url=endpoint,
+                aws_access_key_id=secrets.get("access_key_id"),
+                aws_secret_access_key=secrets.get("secret_access_key"),
+                aws_session_token=secrets.get("session_token"),
+                config=self._config(),
+            )
+        except Exception as problem:
+            diagnosis = diagnose(problem)
+            if isinstance(problem, ValueError) and diagnosis is None:
+                raise self._no_url() from problem
+            if diagnosis is None:
+                raise
+            raise could_not_verify(diagnosis, self._where) from problem
+        return ReadOnlyClient(client)
+
+    def _config(self) -> Any:
+        from botocore.config import Config
+
+        settings = self._settings
+        return Config(
+            connect_timeout=settings.connect_deadline,
+            read_timeout=settings.read_deadline,
+            # Repeating is done here, where the deadlines and what has already arrived are known.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            max_pool_connections=max(10, settings.ranges + 2),
+            s3={"addressing_style": "path" if settings.options.get("path_style") else "auto"},
+            # Everything is hashed anyway, against a digest that does not come from the store.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            tcp_keepalive=True,
+            user_agent_extra="restore-drill",
+        )
+
+    def _checked(self, endpoint: str | None) -> str | None:
+        if not endpoint:
+            return None
+        try:
+            parts = urlsplit(endpoint)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise self._no_url()
+        return endpoint
+
+    def _no_url(self) -> CouldNotVerify:
+        return CouldNotVerify(
+            "the store's endpoint is not a URL", looked_at=self._where, remedy="Write https://host:port."
+        )
+
+
+class RequestFailed(Exception):
+    """A request that was given up, with the reason."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.cause)
+        self.diagnosis = diagnosis
+
+
+def could_not_verify(diagnosis: Diagnosis, where: str, stage: Stage | None = None, so_far: str = "") -> CouldNotVerify:
+    """The error for something that S3 did not let us see."""
+    return CouldNotVerify(f"{diagnosis.cause}{so_far}", looked_at=where, remedy=diagnosis.remedy, stage=stage)
