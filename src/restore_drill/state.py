@@ -12,6 +12,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,15 @@ class BucketState(State):
     """Documents as objects of a bucket, replaced only when nobody else did meanwhile."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        from restore_drill.stores.s3 import make_client, split_url
-
         self._settings = settings
-        self._bucket, self._prefix = split_url(settings.url)
-        self._client: Any = make_client(settings)
+        self._bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
+        self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+
+    @cached_property
+    def _client(self) -> Any:
+        from restore_drill.stores.s3_client import make_client
+
+        return make_client(self._settings, self.where())
 
     def where(self) -> str:
         """The bucket and prefix."""
@@ -113,31 +118,40 @@ class BucketState(State):
         raise _unusable(self, "written", f"another run changed {name} {_ATTEMPTS} times meanwhile")
 
     def _get(self, name: str) -> tuple[bytes | None, str]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
-            return answer["Body"].read(), answer["ETag"]
-        except ClientError as problem:
-            if problem.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None, ""
-            raise _unusable(self, "read", problem.response["Error"]["Code"]) from problem
-        except BotoCoreError as problem:
-            raise _unusable(self, "read", type(problem).__name__) from problem
+        answer = self._ask("read", "get_object", Key=self._prefix + name)
+        return (None, "") if answer is None else (answer["Body"].read(), answer["ETag"])
 
     def _put(self, name: str, body: bytes, condition: dict[str, str]) -> bool:
-        from botocore.exceptions import BotoCoreError, ClientError
+        """Whether it was written; not when somebody else was faster."""
+        return self._ask("written", "put_object", Key=self._prefix + name, Body=body, **condition) is not None
 
-        try:
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body, **condition)
-        except ClientError as problem:
-            code = problem.response["Error"]["Code"]
-            if code in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
-                return False
-            raise _unusable(self, "written", code) from problem
-        except BotoCoreError as problem:
-            raise _unusable(self, "written", type(problem).__name__) from problem
-        return True
+    def _ask(self, purpose: str, operation: str, **parameters: Any) -> Any:
+        """The answer of a request, again where that may help; ``None`` for no such key and for a lost race."""
+        from restore_drill.stores.s3_client import Patience
+        from restore_drill.stores.s3_errors import diagnose
+
+        patience = Patience(self._settings.retries)
+        while True:
+            try:
+                return getattr(self._client, operation)(Bucket=self._bucket, **parameters)
+            except Exception as problem:
+                if _code(problem) in _NOT_THERE | _LOST_RACE:
+                    return None
+                diagnosis = diagnose(problem)
+                if diagnosis is None:
+                    raise
+                if not patience.bears(diagnosis):
+                    raise _unusable(self, purpose, diagnosis.cause) from problem
+
+
+_NOT_THERE = frozenset({"NoSuchKey", "404"})
+_LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+def _code(problem: Exception) -> str:
+    """The code of an answer that is an error, ``""`` for everything else."""
+    response = getattr(problem, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def open_state(settings: StoreSettings) -> State:

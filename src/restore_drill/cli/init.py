@@ -32,13 +32,13 @@ targets:
 {target}
 """
 _EXAMPLE = """\
-  # orders-db:
-  #   tier: critical # critical: RPO 1h, RTO 15m; important: 1d, 4h; archival: 1w, 1d
-  #   engine: sqlite # or files: directory generations, tar archives, Docker volume archives
-  #   copies:
-  #     nas: {path: "orders/{time:%Y%m%d_%H%M%S}_orders.db.gz"} # how names carry the time
-  #   expect:
-  #     rows: {customers: 59, orders: {min: 1000, max_drop: 5%}}"""
+  orders-db: # an example: make it yours
+    tier: critical # critical: RPO 1h, RTO 15m; important: 1d, 4h; archival: 1w, 1d
+    engine: sqlite # or files: directory generations, tar archives, Docker volume archives
+    copies:
+      nas: {path: "orders/{time:%Y%m%d_%H%M%S}_orders.db.gz"} # how names carry the time
+    # expect:
+    #   rows: {customers: 59, orders: {min: 1000, max_drop: 5%}}"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -138,64 +138,76 @@ class Connection:
             self._client = None
 
     def _connect(self) -> ReadOnlyClient:
-        import boto3  # takes a tenth of a second, which only those who use it should pay
+        return ReadOnlyClient(make_client(self._settings, self._where))
 
-        secrets = {name: secret.resolve() for name, secret in self._settings.secrets.items()}
-        options = self._settings.options
-        endpoint = self._checked(secrets.pop("endpoint", None) or options.get("endpoint"))
-        try:
-            session = boto3.Session(profile_name=options.get("profile"), region_name=options.get("region"))
-            client = session.client(
-                "s3",
-                endpoint_url=endpoint,
-                aws_access_key_id=secrets.get("access_key_id"),
-                aws_secret_access_key=secrets.get("secret_access_key"),
-                aws_session_token=secrets.get("session_token"),
-                config=self._config(),
-            )
-        except Exception as problem:
-            diagnosis = diagnose(problem)
-            if isinstance(problem, ValueError) and diagnosis is None:
-                raise self._no_url() from problem
-            if diagnosis is None:
-                raise
-            raise could_not_verify(diagnosis, self._where) from problem
-        return ReadOnlyClient(client)
 
-    def _config(self) -> Any:
-        from botocore.config import Config
+def make_client(settings: StoreSettings, where: str) -> Any:
+    """A client of boto3 as the settings say: the store wraps it, the state of drills writes with one of its own.
 
-        settings = self._settings
-        return Config(
-            connect_timeout=settings.connect_deadline,
-            read_timeout=settings.read_deadline,
-            # Repeating is done here, where the deadlines and what has already arrived are known.
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=max(10, settings.ranges + 2),
-            s3={"addressing_style": "path" if settings.options.get("path_style") else "auto"},
-            # Everything is hashed anyway, against a digest that does not come from the store.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            tcp_keepalive=True,
-            user_agent_extra="restore-drill",
+    Args:
+        settings: Options ``endpoint``, ``region``, ``profile``, ``path_style``, and the credentials.
+        where: What is said to have been looked at when no client comes about.
+
+    Raises:
+        CouldNotVerify: The profile, the endpoint or a secret is unusable.
+    """
+    import boto3  # takes a tenth of a second, which only those who use it should pay
+
+    secrets = {name: secret.resolve() for name, secret in settings.secrets.items()}
+    options = settings.options
+    endpoint = _checked(secrets.pop("endpoint", None) or options.get("endpoint"), where)
+    try:
+        session = boto3.Session(profile_name=options.get("profile"), region_name=options.get("region"))
+        return session.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=secrets.get("access_key_id"),
+            aws_secret_access_key=secrets.get("secret_access_key"),
+            aws_session_token=secrets.get("session_token"),
+            config=_config(settings),
         )
+    except Exception as problem:
+        diagnosis = diagnose(problem)
+        if isinstance(problem, ValueError) and diagnosis is None:
+            raise _no_url(where) from problem
+        if diagnosis is None:
+            raise
+        raise could_not_verify(diagnosis, where) from problem
 
-    def _checked(self, endpoint: str | None) -> str | None:
-        if not endpoint:
-            return None
-        try:
-            parts = urlsplit(endpoint)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise self._no_url()
-        return endpoint
 
-    def _no_url(self) -> CouldNotVerify:
-        return CouldNotVerify(
-            "the store's endpoint is not a URL", looked_at=self._where, remedy="Write https://host:port."
-        )
+def _config(settings: StoreSettings) -> Any:
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=settings.connect_deadline,
+        read_timeout=settings.read_deadline,
+        # Repeating is done here, where the deadlines and what has already arrived are known.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=max(10, settings.ranges + 2),
+        s3={"addressing_style": "path" if settings.options.get("path_style") else "auto"},
+        # Everything is hashed anyway, against a digest that does not come from the store.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+        user_agent_extra="restore-drill",
+    )
+
+
+def _checked(endpoint: str | None, where: str) -> str | None:
+    if not endpoint:
+        return None
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise _no_url(where)
+    return endpoint
+
+
+def _no_url(where: str) -> CouldNotVerify:
+    return CouldNotVerify("the store's endpoint is not a URL", looked_at=where, remedy="Write https://host:port.")
 
 
 class RequestFailed(Exception):
