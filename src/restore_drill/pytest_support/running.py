@@ -19,6 +19,8 @@ from restore_drill.pytest_support.collection import CASE
 from restore_drill.pytest_support.naming import CaseDirectory
 from restore_drill.pytest_support.verdicts import CaseFailed, failed, passed
 from restore_drill.results import CaseResult, text
+from restore_drill.sandboxes import launcher
+from restore_drill.sandboxes.directory import close_all
 from restore_drill.secrets import redact
 from restore_drill.target_drill import TargetDrill
 
@@ -183,6 +185,8 @@ class Running:
             case = item.stash.get(CASE, None)
             if case is not None:
                 self._selected.setdefault(case.target, []).append(case)
+        if self._selected and not session.config.option.collectonly:
+            launcher.prestart()  # it is ready by the time that the first snapshot is located
 
     def fixture(self, request: pytest.FixtureRequest) -> CaseView:
         """The ``drill`` fixture of an item."""
@@ -297,6 +301,7 @@ class Running:
         """Dispose of what an interruption left."""
         self._leave()
         self._run.close()
+        close_all()
 
     def _leave(self) -> None:
         whole, self._whole = self._whole, None

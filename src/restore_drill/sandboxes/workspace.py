@@ -1,0 +1,171 @@
+"""Where sandboxes keep what they restore: private directories that outlive no run.
+
+``<base>/restore-drill-<uid>/`` belongs to this user alone. Each process that restores has a *run directory* in it,
+named ``<run>-<pid>-<random>``, and holds a lock on the file ``lock`` in it for as long as it lives: a run directory
+whose lock is free was left by a process that was killed (:mod:`restore_drill.sandboxes.reaper`). What is to stay goes
+to ``kept``. Making, claiming and unmaking a run directory happens under a lock on the root, so that nobody sees one
+half made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from restore_drill.errors import CouldNotVerify
+from restore_drill.sandboxes.removal import remove_tree
+
+LOCK = "lock"
+KEPT = "kept"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One sandbox's own directory: ``work`` for what is restored, ``scratch`` for programs' temporary files."""
+
+    directory: Path
+    work: Path
+    scratch: Path
+
+
+class RunDirectory:
+    """The run directory of this process under one base. Use :func:`run_directory`.
+
+    Args:
+        base: Where the root is, or is made.
+        run: The run's id, for people who look at the disk.
+    """
+
+    def __init__(self, base: Path, run: str) -> None:
+        self._root = safe_root(base)
+        self._count = itertools.count(1)
+        self.in_use = 0
+        self.path = self._root / f"{_label(run, 40)}-{os.getpid()}-{secrets.token_hex(4)}"
+        with locked(self._root):
+            self.path.mkdir(mode=0o700)
+            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def new_place(self, name: str) -> Place:
+        """Make a directory for one more sandbox; short, for sockets in it have little room for a name."""
+        directory = self.path / f"{next(self._count)}-{_label(name, 24)}"
+        place = Place(directory, directory / "work", directory / "tmp")
+        for path in (place.directory, place.work, place.scratch):
+            path.mkdir(mode=0o700)
+        self.in_use += 1
+        return place
+
+    def remove(self, place: Place) -> list[str]:
+        """Remove a sandbox's directory, and return what is left."""
+        left = remove_tree(place.directory)
+        self.in_use -= not left
+        return left
+
+    def keep(self, place: Place) -> Path:
+        """Move a sandbox's directory to where no reaper looks, and return its work directory's new path."""
+        (self._root / KEPT).mkdir(mode=0o700, exist_ok=True)
+        kept = self._root / KEPT / f"{self.path.name}-{place.directory.name}"
+        place.directory.rename(kept)
+        self.in_use -= 1
+        remove_tree(kept / place.scratch.name)
+        return kept / place.work.name
+
+    def close(self) -> list[str]:
+        """Remove it, and return what is left."""
+        left = unmake(self._root, self.path)
+        self.let_go()
+        return left
+
+    def let_go(self) -> None:
+        """Close our descriptor of the lock; a copy that another process inherited still holds it."""
+        with contextlib.suppress(OSError):
+            os.close(self._lock)
+
+
+def safe_root(base: Path) -> Path:
+    """This user's own directory under a base that others may write to, made if it is not there.
+
+    Raises:
+        CouldNotVerify: The base cannot be used, or somebody else made the directory first.
+    """
+    try:
+        base = base.resolve(strict=True)
+        state = base.stat()
+        if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
+            raise _unusable("anybody may replace what is made in it", base)
+        root = base / f"restore-drill-{os.geteuid()}"
+        with contextlib.suppress(FileExistsError):
+            root.mkdir(mode=0o700)
+        state = root.lstat()
+    except OSError as problem:
+        raise _unusable(problem.strerror or type(problem).__name__, base) from problem
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
+        raise _unusable("it is not a directory of this user", root)
+    if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _unusable("others may enter it", root)
+    return root
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the lock on the root."""
+    directory = os.open(root, _OPEN_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def unmake(root: Path, path: Path) -> list[str]:
+    """Remove a run directory whose lock is held by the caller, the lock last; returns what is left."""
+    left = remove_tree(path, spare=frozenset({LOCK}))
+    if not left:
+        # Somebody may have removed it with all that is around it.
+        with contextlib.suppress(FileNotFoundError), locked(root):
+            left = remove_tree(path)
+    return left
+
+
+def run_directory(base: Path, run: str) -> RunDirectory:
+    """This process's run directory under a base, made once; those of other bases and runs go when nothing uses them."""
+    key = (os.getpid(), base, run)
+    if key not in _open or not _open[key].path.is_dir():
+        for other, directory in list(_open.items()):
+            if other == key or (other[0] == key[0] and not directory.in_use):
+                _open.pop(other).close()
+        _open[key] = RunDirectory(*key[1:])
+    return _open[key]
+
+
+def close_all() -> list[str]:
+    """Remove this process's run directories and return what is left; for the end of a run."""
+    left: list[str] = []
+    for key in [key for key in _open if key[0] == os.getpid()]:
+        left += _open.pop(key).close()
+    return left
+
+
+def _label(text: str, length: int) -> str:
+    return _UNSAFE.sub("-", text)[:length].strip(".-") or "drill"
+
+
+def _unusable(why: str, path: Path) -> CouldNotVerify:
+    return CouldNotVerify(
+        f"nothing can be restored into this directory: {why}",
+        looked_at=str(path),
+        remedy="Name another directory for restores, or have it put right.",
+    )
+
+
+_open: dict[tuple[int, Path, str], RunDirectory] = {}
