@@ -6,6 +6,7 @@ at the fork, so that only names and digests travel.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -26,6 +27,8 @@ _LENGTH = struct.Struct(">I")
 #: Tasks a worker holds, one of them at work; more would only make the last ones uneven.
 _IN_HAND = 2
 _LONGEST_WAIT = 3600.0
+#: prctl(2).
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class _Crew:
         self._selector = selectors.DefaultSelector()
 
     def hire(self, count: int, work: Callable[[Any], Any]) -> None:
+        parent = os.getpid()
         for _ in range(count):
             ours, theirs = socket.socketpair()
             pid = os.fork()
@@ -78,7 +82,7 @@ class _Crew:
                 ours.close()
                 for worker in self._workers:
                     worker.channel.close()
-                _serve(theirs, work)
+                _serve(theirs, work, parent)
             theirs.close()
             worker = _Worker(pid, ours)
             self._workers.append(worker)
@@ -122,14 +126,25 @@ class _Crew:
         self._workers = []
 
 
-def _serve(channel: socket.socket, work: Callable[[Any], Any]) -> NoReturn:
+def _serve(channel: socket.socket, work: Callable[[Any], Any], parent: int) -> NoReturn:
     status = 1
     try:
+        _die_with(parent)
         while (task := _receive(channel)) is not None:
             _send(channel, _answer(work, task))
         status = 0
     finally:
         os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel end this process when its parent dies: it holds open whatever the parent's own caller waits on."""
+    with contextlib.suppress(ImportError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _answer(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:

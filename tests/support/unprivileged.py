@@ -21,13 +21,11 @@ def open_directory() -> Iterator[Path]:
         path.chmod(0o777)
         yield path
     finally:
-        shutil.rmtree(path, onerror=_force)
-
-
-def _force(function: Callable[..., object], path: str, _: object) -> None:
-    Path(path).parent.chmod(0o700)
-    Path(path).chmod(0o700)
-    function(path)
+        for parent, names, _ in os.walk(path):  # parents come first, so that what is below can be entered
+            for name in names:
+                if not (Path(parent) / name).is_symlink():
+                    (Path(parent) / name).chmod(0o700)
+        shutil.rmtree(path)
 
 
 def as_nobody(action: Callable[[], None]) -> None:

@@ -148,6 +148,7 @@ class ArtifactFetch:
                 "limits": {
                     "members": limits.members,
                     "bytes": limits.bytes,
+                    "ratio": limits.ratio,
                     "allow": list(limits.allow),
                     "concatenated": limits.concatenated,
                 },

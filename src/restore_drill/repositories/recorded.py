@@ -2,21 +2,23 @@
 
 Looked at in this order unless the catalogue names a place: a sidecar of the stored name (``db.gz.sha256``), a sidecar
 of the name without its codecs' endings (``db.sha256``, what hashing before compressing leaves), a manifest
-(``SHA256SUMS``) in the same directory and then in each one above it.
+(``SHA256SUMS``) in the same directory and then in each one above it; after all of these the same by weak algorithms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from restore_drill.catalogue.models import ChecksumRule
 from restore_drill.checksums import (
     MANIFEST_NAMES,
     SIDECAR_SUFFIXES,
+    WEAK,
     RecordedDigest,
     algorithm_of_name,
+    decoded_name,
     parse_manifest,
     strip_suffix,
 )
@@ -52,9 +54,7 @@ def _endings() -> tuple[str, ...]:
 def stems(name: str) -> list[str]:
     """A name and what is left of it as each codec's ending goes: ``a.db.gz.age``, ``a.db.gz``, ``a.db``."""
     found = [name]
-    while (stem := strip_suffix(found[-1], _endings())) is not None:
-        if found[-1].lower().endswith((".tgz", ".tbz", ".txz", ".tzst")):
-            stem += ".tar"
+    while (stem := decoded_name(found[-1], _endings())) is not None:
         found.append(stem)
     return found
 
@@ -83,38 +83,35 @@ def find(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
     return _search(store, artifact, directory)
 
 
-def exists(store: Store, artifact: Artifact, rule: ChecksumRule) -> bool:
-    """Whether a digest is recorded, as far as names tell; cheaper than :func:`find`, and never raises for bad bytes."""
-    if rule.sha256 or rule.sha512 or rule.mode == "pinned":
-        return True
-    try:
-        return find(store, artifact, rule).digest is not None
-    except BackupFailed:
-        return True
-
-
 def _search(store: Store, artifact: Artifact, directory: str) -> Recorded:
     looked: list[str] = []
-    for key in _sidecar_keys(artifact, directory):
-        looked.append(key.rpartition("/")[2])
-        if recorded := _read_sidecar(store, key, artifact):
-            return recorded
-    for key in _manifest_keys(directory):
-        if recorded := _read_manifest(store, key, artifact):
-            return recorded
+    for weak in (False, True):
+        for key in _sidecar_keys(artifact, directory, weak=weak):
+            looked.append(key.rpartition("/")[2])
+            if recorded := _read_sidecar(store, key, artifact):
+                return recorded
+        for key in _manifest_keys(directory, weak=weak):
+            if recorded := _read_manifest(store, key, artifact):
+                return recorded
     return Recorded(looked_at=(looked[0], looked[1], MANIFEST_NAMES[1]))
 
 
-def _sidecar_keys(artifact: Artifact, directory: str) -> Iterator[str]:
-    for suffix in SIDECAR_SUFFIXES:
-        for stem in stems(artifact.name):
-            yield _join(directory, stem + suffix)
+def _is_weak(name: str) -> bool:
+    return algorithm_of_name(name) in WEAK
 
 
-def _manifest_keys(directory: str) -> Iterator[str]:
+def _sidecar_keys(artifact: Artifact, directory: str, *, weak: bool) -> Iterator[str]:
+    for stem in stems(artifact.name):
+        for suffix in SIDECAR_SUFFIXES:
+            if _is_weak(suffix) is weak:
+                yield _join(directory, stem + suffix)
+
+
+def _manifest_keys(directory: str, *, weak: bool) -> Iterator[str]:
     while True:
         for name in MANIFEST_NAMES:
-            yield _join(directory, name)
+            if _is_weak(name) is weak:
+                yield _join(directory, name)
         if not directory:
             return
         directory = directory.rpartition("/")[0]
@@ -124,16 +121,19 @@ def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None
     raw = store.read_small(key)
     if raw is None:
         return None
-    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key))
     wanted = stems(artifact.name)
-    for line in lines:
-        if line.basename in wanted:
-            return Recorded(line, store.where(key), key, notes=_notes(line, wanted))
+    name = key.rpartition("/")[2]
+    # What the sidecar's name adds to the artifact's: that one may speak of algorithms, too.
+    own = next((name.removeprefix(stem) for stem in wanted if name.startswith(stem)), name)
+    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(own))
     if len(lines) == 1 and not lines[0].name:
-        stem = strip_suffix(key.rpartition("/")[2], SIDECAR_SUFFIXES) or artifact.name
-        return Recorded(RecordedDigest(stem, lines[0].algorithm, lines[0].hexdigest), store.where(key), key)
+        lines = [replace(lines[0], name=strip_suffix(name, SIDECAR_SUFFIXES) or artifact.name)]
+    by_name = {line.basename: line for line in reversed(lines)}
+    for stem in wanted:
+        if stem in by_name:
+            return _found(store, key, by_name[stem], wanted)
     raise BackupFailed(
-        f"the recorded digest is of another file: {key.rpartition('/')[2]} speaks of {lines[0].basename}",
+        f"the recorded digest is of another file: {name} speaks of {lines[0].basename or 'no file by name'}",
         looked_at=store.where(key),
         remedy="Write the digest of this very artifact when it is made.",
         stage=Stage.VERIFY,
@@ -145,24 +145,35 @@ def _read_manifest(store: Store, key: str, artifact: Artifact) -> Recorded | Non
     if raw is None:
         return None
     base = key.rpartition("/")[0]
-    relative = artifact.key.removeprefix(f"{base}/") if base else artifact.key
-    wanted = stems(relative)
-    for line in parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key)):
-        if line.name in wanted:
-            return Recorded(line, store.where(key), key, notes=_notes(line, wanted))
+    wanted = stems(artifact.key.removeprefix(f"{base}/") if base else artifact.key)
+    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key))
+    by_name = {line.name: line for line in lines}
+    for stem in wanted:
+        if stem in by_name:
+            return _found(store, key, by_name[stem], wanted)
+        absolute = {line.hexdigest: line for line in lines if line.is_absolute and line.name.endswith(f"/{stem}")}
+        if len(absolute) > 1:
+            raise BackupFailed(
+                f"the recorded digest cannot be used: {len(absolute)} lines of the manifest could speak of it",
+                looked_at=store.where(key),
+                remedy="Write the manifest inside its directory: cd DIR && sha256sum FILE... > SHA256SUMS.",
+                stage=Stage.VERIFY,
+            )
+        if absolute:
+            return _found(store, key, next(iter(absolute.values())), wanted)
     return None
 
 
-def _notes(line: RecordedDigest, wanted: list[str]) -> tuple[str, ...]:
+def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str]) -> Recorded:
     notes = []
-    if line.name.startswith("/"):
+    if line.is_absolute:
         notes.append("it names the file by an absolute path: sha256sum -c works only where the backup was made")
     if line.basename != wanted[0].rpartition("/")[2]:
         notes.append(
             f"it is the digest of {line.basename}, which is not what is stored: sha256sum -c cannot succeed beside it; "
             "the decoded bytes were hashed instead"
         )
-    return tuple(notes)
+    return Recorded(line, store.where(key), key, notes=tuple(notes))
 
 
 def _text(raw: bytes, where: str) -> str:

@@ -1,0 +1,101 @@
+"""File trees: what tar, a Docker volume archive or an rsync generation brings back.
+
+A drill has unpacked or copied the tree into its quarantine already; after the checksum verdict restoring is a rename,
+and for a chain laying the later trees over the first. Examining it walks it once and hashes it on every core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample, nothing_came_back
+from restore_drill.errors import UsageProblem
+from restore_drill.model import Payload, PayloadForm
+from restore_drill.registry import load, names
+from restore_drill.sandboxes.base import Sandbox
+
+_PROBE = "restore_drill.engines.files_probe"
+_ROOT = "restored"
+
+
+class FilesEngine(Engine):
+    """Directories and archives of files."""
+
+    name: ClassVar[str] = "files"
+    forms: ClassVar[tuple[PayloadForm, ...]] = (PayloadForm.TREE,)
+    checks: ClassVar[frozenset[str]] = frozenset({"files", "newest"})
+    chains: ClassVar[bool] = True
+
+    @classmethod
+    def recognises(cls, head: bytes) -> str | None:
+        """The archive format that the content has; anything else holds no tree."""
+        return next((name for name in names("archives") if load("archives", name).recognises(head)), None)
+
+    def restore(self, payloads: Sequence[Payload], sandbox: Sandbox, options: RestoreOptions) -> Restored:
+        """Make the final tree ``restored/`` of the quarantined ones, oldest first.
+
+        Raises:
+            BackupFailed: Not a single file came back, or the trees of a chain do not fit together.
+            UsageProblem: The catalogue gives this engine an option; it has none.
+        """
+        if options.settings:
+            raise UsageProblem(
+                f"the files engine has no option {', '.join(sorted(options.settings))}",
+                remedy="Remove engine_options from the target.",
+            )
+        facts = sandbox.call(
+            f"{_PROBE}:assemble",
+            {"trees": [str(payload.path) for payload in payloads], "root": _ROOT},
+            deadline=options.deadline,
+        )
+        if not facts["files"] and not options.allow_empty:
+            raise nothing_came_back(f"not a single file in {facts['directories']} directories")
+        return RestoredFiles(sandbox, options, facts, len(payloads))
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        """A good archive and damaged ones; see :mod:`restore_drill.engines.files_samples`."""
+        from restore_drill.engines.files_samples import samples
+
+        yield from samples()
+
+
+class RestoredFiles(Restored):
+    """A tree on disk."""
+
+    def __init__(self, sandbox: Sandbox, options: RestoreOptions, facts: Mapping[str, Any], links: int) -> None:
+        self._sandbox = sandbox
+        self._options = options
+        self._counts = dict(facts)
+        self.facts = {key: facts[key] for key in ("files", "directories", "links", "bytes", "owners_restored")}
+        self.notes = [f"{links} archives of a chain laid over each other"] if links > 1 else []
+        if not facts["owners_restored"]:
+            self.notes.append("owners were not restored: the drill does not run as root")
+
+    def files(self, rule: Mapping[str, Any]) -> dict[str, Any]:
+        """Look at the tree.
+
+        Args:
+            rule: ``must_exist``, ``must_not_exist`` (globs), ``manifest`` (a path in the tree), ``manifest_ignore``
+                (globs); an empty rule costs nothing.
+
+        Returns:
+            ``files``, ``directories``, ``links``, ``others``, ``bytes``, ``newest`` (seconds since the epoch, or
+            ``None``), and what the rule asks for; see :func:`restore_drill.engines.files_probe.examine`.
+        """
+        asked = {key: value for key, value in rule.items() if value}
+        if not asked:
+            return {**self._counts, "must_exist": {}, "must_not_exist": {}, "notes": [], "details": []}
+        found: dict[str, Any] = self._sandbox.call(
+            f"{_PROBE}:examine",
+            {"root": _ROOT, "threads": self._options.threads, **asked},
+            deadline=self._options.deadline,
+        )
+        return found
+
+    @property
+    def path(self) -> Path:
+        """The root of the tree, as seen from this machine."""
+        return self._sandbox.work / _ROOT
