@@ -6,11 +6,13 @@ is registered with :func:`redact`, through which every message, report and log l
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from restore_drill.errors import DeadlineExceeded, SecretUnavailable
 
@@ -19,8 +21,10 @@ _KNOWN: set[str] = set()
 _SHAPES = (
     re.compile(r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]+", re.IGNORECASE),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
-    re.compile(r"(?<=X-Amz-Signature=)[0-9a-fA-F]+|(?<=X-Amz-Security-Token=)[^&\s]+|(?<=[?&]sig=)[^&\s]+"),
+    # Quotes end a part of a URL: a text may be a line of JSON, which must stay one.
+    re.compile(r"""(?<=://)[^/\s:@"'<>]*:[^/\s"'<>]+(?=@)"""),
+    re.compile(r"(?<=X-Amz-Signature=)[0-9a-fA-F]+", re.IGNORECASE),
+    re.compile(r"""(?:(?<=X-Amz-Security-Token=)|(?<=[?&]sig=))[^&\s"'<>\\]+""", re.IGNORECASE),
 )
 
 
@@ -56,17 +60,26 @@ class SecretReference:
 
 
 def register(value: str) -> None:
-    """Have a value (and each of its longer lines) replaced wherever it would be written."""
-    for line in {value, *value.splitlines()}:
-        if len(line.strip()) >= 6 and not line.startswith("#"):
-            _KNOWN.add(line.strip())
+    """Have a value (and each of its lines of six characters and more) replaced wherever it would be written.
+
+    As it is, and as JSON and URLs write it.
+    """
+    lines = value.splitlines()
+    for line in {value, *(line for line in lines if not line.startswith("#"))}:  # key files have comments
+        plain = line.strip()
+        if len(plain) >= 6:
+            _KNOWN.update({plain, json.dumps(plain)[1:-1], quote(plain, safe=""), quote_plus(plain, safe="")})
+
+
+#: What every one of the shapes contains: most texts have none of it, and are done with after one look.
+_HINT = re.compile(r"SECRET-KEY|PRIVATE KEY|://|X-Amz-|sig=", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
     """Replace every known secret, private key and signed URL part in a text that is about to be written."""
-    for secret in _KNOWN:
-        if secret in text:
-            text = text.replace(secret, _MASK)
+    # The longest first: a secret may begin with another one, and its end must not be left.
+    for secret in sorted((known for known in _KNOWN if known in text), key=len, reverse=True):
+        text = text.replace(secret, _MASK)
     for shape in _SHAPES:
         text = shape.sub(_MASK, text)
     return text

@@ -20,7 +20,7 @@ from restore_drill.evidence import limits
 from restore_drill.evidence.record import to_json
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
-from restore_drill.policy.snapshot import rpo_bound
+from restore_drill.policy.snapshot import broken_bounds
 from restore_drill.secrets import redact
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ class DrillAccount:
         return next((line["facts"] or {} for line in self.lines if line.get("stage") == stage and "facts" in line), {})
 
     def counts(self) -> dict[str, int]:
-        """Rows by table; files and bytes of a tree."""
+        """Rows by table, of every table that a case looked at; files and bytes of a tree."""
+        counts: dict[str, int] = {}
         for line in self.lines:
             found: dict[str, Any] = line.get("facts") or {}
-            if line.get("check", [""])[0] == "structure":
-                return dict(found["counts"]) if "counts" in found else {}
+            if line.get("check", [""])[0] in ("structure", "rows"):
+                counts |= found.get("counts", {})
             if line.get("check", [""])[0] == "files" and "files" in found:
-                return {"files": found["files"], "bytes": found["bytes"]}
-        return {}
+                counts |= {"files": found["files"], "bytes": found["bytes"]}
+        return counts
 
     def structure(self) -> dict[str, list[str]]:
         """Names of objects by type."""
@@ -85,12 +86,10 @@ class DrillAccount:
                 return dict(line["facts"].get("objects", {}))
         return {}
 
-    def gaps(self) -> list[list[float]]:
+    def gaps(self) -> list[tuple[float, float]]:
         """Gaps between recovery points that broke the bound."""
         copy = self.target.copies_by_name[self.copy]
-        bound = rpo_bound(self.target, copy)[0].total_seconds()
-        intervals: list[list[float]] = self.facts("locate").get("intervals", [])
-        return [each for each in intervals if each[1] - each[0] > bound + each[2]]
+        return broken_bounds(self.facts("locate").get("intervals", ()), self.target, copy)
 
 
 def drills(run: Run, results: Mapping[PlannedCase, CaseResult]) -> dict[tuple[str, str], DrillAccount]:
@@ -137,7 +136,7 @@ def build(
             "concurrency": run.options.concurrency,
         },
         "catalogue": {"path": run.plan.catalogue, "sha256": run.plan.digest},
-        "verdict": Verdict.ERROR if problems and verdict is Verdict.PASSED else verdict,
+        "verdict": worst((verdict, Verdict.ERROR)) if problems else verdict,
         "problems": list(problems),
         "counts": {str(each): sum(result.verdict is each for result in results.values()) for each in Verdict},
         "not_run": list(not_run),
@@ -150,9 +149,16 @@ def build(
 
 
 def write(path: Path, evidence: Mapping[str, Any]) -> None:
-    """Write the document at once: a reader sees the whole of it or nothing."""
+    """Write the document at once: a reader sees the whole of it or nothing. One line a drill."""
+    parts = []
+    for name, value in evidence.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n  " + ",\n  ".join(json.dumps(each, default=to_json) for each in value) + "\n ]"
+        else:
+            text = json.dumps(value, default=to_json)
+        parts.append(f" {json.dumps(name)}: {text}")
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(evidence, default=to_json, indent=1, sort_keys=False) + "\n", "utf-8")
+    temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
     temporary.replace(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -187,6 +188,7 @@ class Running:
                 self._selected.setdefault(case.target, []).append(case)
         if self._selected and not session.config.option.collectonly:
             launcher.prestart()  # it is ready by the time that the first snapshot is located
+            gc.freeze()  # thousands of items live as long as the session: looking at them again and again is in vain
 
     def fixture(self, request: pytest.FixtureRequest) -> CaseView:
         """The ``drill`` fixture of an item."""
@@ -231,7 +233,8 @@ class Running:
         result = self._result(item, case, call, report)
         if result is not None:
             self._conclude(item, case, result, report)
-        report.user_properties = _properties(item)
+        if call.when == "teardown":  # where JUnit and the terminal take them from
+            report.user_properties = _properties(item)
         return report
 
     def _result(

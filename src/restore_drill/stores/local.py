@@ -36,6 +36,10 @@ _FAILING = frozenset({
     errno.EHOSTUNREACH, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EREMOTEIO, errno.ENOLINK,
     errno.ENOMEDIUM, errno.EUCLEAN, errno.ESHUTDOWN,
 })  # fmt: skip
+#: File systems of this machine's own disks: a call into them comes back, with an error at worst, so that it need not be
+#: watched. Everything else (a file server, FUSE, what nobody here has heard of) may keep a caller waiting for good.
+_OWN = frozenset({"bcachefs", "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "squashfs", "tmpfs",
+                  "vfat", "xfs", "zfs"})  # fmt: skip
 #: File systems that number their files anew while they are mounted.
 _RENUMBERED = frozenset({"fuse", "cifs", "smb3", "9p", "vboxsf"})
 
@@ -58,6 +62,7 @@ class LocalStore(Store):
             )
         self._watched = Watched(settings.read_deadline)
         self._identity: int | None = None
+        self._comes_back = False
 
     def list(self, prefix: str) -> Iterator[Artifact]:
         """Every file whose key begins with ``prefix``, in the byte order of the keys.
@@ -215,6 +220,8 @@ class LocalStore(Store):
                 looked_at=self.where(),
                 remedy="Was the disk unmounted meanwhile? Mount it and run again.",
             )
+        if self._identity is None:
+            self._comes_back = is_own_disk(_mounts(), os.path.realpath(self._root))
         self._identity = status.st_ino
 
     def _ask(self, key: str, function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -228,7 +235,7 @@ class LocalStore(Store):
     def _watch(self, key: str, stage: Stage | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Call into the file system; only errors that mean "absent" or "not a file" come back as they are."""
         try:
-            return self._watched.call(function, *arguments)
+            return function(*arguments) if self._comes_back else self._watched.call(function, *arguments)
         except NotRegular:
             raise
         except OSError as problem:
@@ -294,11 +301,36 @@ def _marker(status: os.stat_result) -> str:
 @cache
 def _keeps_inodes(device: int) -> bool:
     """Whether a file on a device keeps its inode number while it exists; where that is not known, it does."""
+    return not file_systems(_mounts(), device) & _RENUMBERED
+
+
+def _mounts() -> str:
+    """What is mounted, ``""`` where that is not told."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace")
+        return Path("/proc/self/mountinfo").read_text("utf-8", "replace")
     except OSError:
-        return True
-    return not file_systems(mounts, device) & _RENUMBERED
+        return ""
+
+
+def is_own_disk(mountinfo: str, root: str) -> bool:
+    """Whether a directory, and everything mounted below it, lies on file systems of this machine's own disks.
+
+    Args:
+        mountinfo: The text of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5).
+        root: An absolute path without symbolic links.
+    """
+    holding, types = "", set()
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), (after.split() or [""])[0]
+        if len(fields) < 5:
+            return False
+        point = fields[4].replace("\\040", " ")
+        if point == root or point.startswith(f"{root.rstrip('/')}/"):
+            types.add(kind)
+        if (root == point or f"{root}/".startswith(f"{point.rstrip('/')}/")) and len(point) >= len(holding):
+            holding, of_root = point, kind  # a later mount on the same point hides the earlier one
+    return bool(holding) and {*types, of_root} <= _OWN
 
 
 def file_systems(mountinfo: str, device: int) -> set[str]:

@@ -21,7 +21,7 @@ from restore_drill.model import Artifact, Stage
 from restore_drill.registry import load
 from restore_drill.stores import scan
 from restore_drill.stores.base import CHUNK, Store, StoreSettings
-from restore_drill.stores.local import LocalStore, file_systems
+from restore_drill.stores.local import LocalStore, file_systems, is_own_disk
 from restore_drill.stores.watched import Watched
 from restore_drill.testing.store import MakeUnreachable, Put, Remove, StoreConformance, content, found, read
 
@@ -458,6 +458,7 @@ def test_a_failing_disk_says_nothing_about_the_backup() -> None:
 
 def test_a_file_system_that_does_not_answer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "file").write_bytes(content(3 * CHUNK))
+    monkeypatch.setattr("restore_drill.stores.local.is_own_disk", lambda mounts, directory: False)
     store = local(root, read_deadline=0.2)
     artifact = found(store, "file")
     dead = threading.Event()
@@ -477,6 +478,38 @@ def test_a_file_system_that_does_not_answer(root: Path, monkeypatch: pytest.Monk
     dead.set()
     assert read(store, artifact) == content(3 * CHUNK)
     store.close()
+
+
+_MOUNTS = """\
+22 1 254:0 / / rw,relatime - ext4 /dev/root rw
+30 22 0:25 / /mnt/nas rw - nfs4 server:/export rw
+31 22 0:26 / /srv/with\\040space rw - fuse.sshfs host:/ rw
+32 22 0:27 / /data rw - xfs /dev/sdb1 rw
+33 32 0:28 / /data/cloud rw - fuse.rclone remote rw
+34 22 0:29 / /twice rw - nfs server:/a rw
+35 34 0:30 / /twice rw - ext4 /dev/sdc1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("root", "own"),
+    [
+        ("/var/backups", True),
+        ("/mnt", False),
+        ("/mnt/nas", False),
+        ("/mnt/nas/db", False),
+        ("/mnt/nas2", True),
+        ("/srv/with space/x", False),
+        ("/data", False),
+        ("/data/local", True),
+        ("/data/cloud/x", False),
+        ("/twice/x", True),
+        ("/", False),
+    ],
+)
+def test_only_disks_of_this_machine_need_no_watching(root: str, own: bool) -> None:
+    assert is_own_disk(_MOUNTS, root) is own
+    assert not is_own_disk("", root)
 
 
 def test_a_watched_call_hands_results_and_exceptions_on() -> None:
