@@ -363,9 +363,16 @@ class Drill:
         return Limits(processes=self.run.threads)
 
     def compare(self, taken_at: datetime) -> Transfer:
-        """Read and hash another snapshot of this copy without restoring it, to compare copies by it."""
-        survey = self.repository.survey()
-        snapshot = next(each for each in survey.newest if each.taken_at == taken_at)
+        """Read and hash another snapshot of this copy without restoring it, to compare copies by it.
+
+        Raises:
+            CouldNotVerify: It is not there any more.
+        """
+        survey = self.repository.survey(f"{taken_at.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        known = [*survey.newest, *([survey.wanted] if survey.wanted else [])]
+        snapshot = next((each for each in known if each.taken_at == taken_at), None)
+        if snapshot is None:
+            raise CouldNotVerify("the snapshot to compare with vanished since it was listed", stage=Stage.FETCH)
         return self.repository.fetch(snapshot, self._staging(self._enter_sandbox(), discard=True))
 
     def properties(self) -> dict[str, Any]:

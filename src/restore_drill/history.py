@@ -1,7 +1,7 @@
 """What earlier drills found: baselines, pinned digests, accepted changes, and when each copy was last drilled.
 
 One JSON document a target. Only whole drills are recorded; only whole drills that passed become baselines. Its size
-is bounded: one day's highest counts for 30 days, the last 60 drills in short form.
+is bounded: one day's highest counts for 30 days, the last 60 drills in short form, the last 100 pinned artifacts.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from restore_drill.errors import CouldNotVerify
 from restore_drill.state import State
 
 MARKER = "restore-drill.json"
+_VERSION = 1
 _DAY = 86400.0
 _WINDOW = 30 * _DAY
 _RECENT = 60
+_PINS = 100
+_GAPS = 500
+_ACCEPTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,8 @@ class DrillSummary:
 
     Attributes:
         finished_at: When it ended (seconds since the epoch).
-        taken_at: The time of the snapshot it drilled.
+        taken_at: The time of the snapshot it drilled, 0 when it found none.
+        pins: SHA-256 of the stored bytes of each artifact, by key.
         counts: Rows by table; ``files`` and ``bytes`` for a tree.
         gaps: Gaps between recovery points that it reported.
     """
@@ -43,7 +48,7 @@ class DrillSummary:
     stored_bytes: int = 0
     content_bytes: int = 0
     digest: str = ""
-    stored_sha256: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     structure: Mapping[str, list[str]] = field(default_factory=dict)
     oldest_point: float = 0.0
@@ -59,13 +64,21 @@ class CopyHistory:
 
     @property
     def last_passed(self) -> dict[str, Any] | None:
-        """The last whole drill that passed (a :class:`DrillSummary` as JSON), or ``None``."""
+        """The last whole drill that passed (a :class:`DrillSummary` as JSON), or ``None``.
+
+        A drill of an earlier snapshot than this one's does not replace it.
+        """
         return self._data.get("passed")
 
     @property
     def last_drilled(self) -> dict[str, Any] | None:
         """The last whole drill, whatever it found: run, finished_at, taken_at, passed."""
         return self._data.get("drilled")
+
+    @property
+    def judged_until(self) -> float | None:
+        """The time of the newest snapshot that a whole drill found: gaps before it have been judged."""
+        return self._data.get("judged_until")
 
     @property
     def oldest_seen(self) -> float | None:
@@ -78,9 +91,12 @@ class CopyHistory:
         return [(first, last) for first, last in self._data.get("gaps", [])]
 
     def pin(self, key: str) -> str | None:
-        """The SHA-256 that an artifact had when it was first drilled, unless a person accepted a change since."""
+        """The SHA-256 that an artifact had when it was first drilled.
+
+        ``None`` when it never was, or when a person accepted a change since a drill of it last passed.
+        """
         pinned = self._data.get("pins", {}).get(key)
-        if pinned and not self._accepted_since(f"pin:{key}", pinned["at"]):
+        if pinned and self._accepted_at(f"pin:{key}") <= pinned["at"]:
             return str(pinned["sha256"])
         return None
 
@@ -89,9 +105,13 @@ class CopyHistory:
         return max((entry["at"] for entry in self._accepted if entry["what"] == "size"), default=0.0)
 
     def baseline(self, now: float) -> Baseline:
-        """What a new drill is compared with."""
+        """What a new drill is compared with.
+
+        What a person accepted is in force until a snapshot taken after that has passed: a copy may still be drilled by
+        a snapshot of before the purge.
+        """
         passed = self.last_passed or {}
-        at = passed.get("finished_at", 0.0)
+        at = passed.get("taken_at", 0.0)
         dropped = {
             entry["what"].removeprefix("rows:"): entry["reason"]
             for entry in self._accepted
@@ -122,9 +142,6 @@ class CopyHistory:
 
     def _accepted_at(self, what: str) -> float:
         return max((entry["at"] for entry in self._accepted if entry["what"] == what), default=0.0)
-
-    def _accepted_since(self, what: str, at: float) -> bool:
-        return self._accepted_at(what) > at
 
 
 class TargetHistory:
@@ -157,7 +174,7 @@ class History:
     def _epoch(self) -> str:
         """When the state was set up: documents of an earlier time are forgotten. Empty when it never was."""
         if self._since is None:
-            marker = _decode(self._state.read(MARKER), self._state.where()) or {}
+            marker = _versioned(self._state.read(MARKER), self._state.where()) or {}
             self._since = str(marker.get("initialised", ""))
         return self._since
 
@@ -173,7 +190,7 @@ class History:
             nonlocal created
             created = existing is None or fresh
             stamp = datetime.now(UTC).isoformat()
-            return json.dumps({"version": 1, "initialised": stamp}).encode() if created else existing or b""
+            return json.dumps({"version": _VERSION, "initialised": stamp}).encode() if created else existing or b""
 
         self._state.update(MARKER, change)
         self._since = None
@@ -201,7 +218,11 @@ class History:
     def accept(self, target: str, what: str, reason: str, by: str, at: float) -> None:
         """Remember that a person accepted a change: ``rows:TABLE``, ``size`` or ``pin:KEY``."""
         entry = {"what": what, "reason": reason, "by": by, "at": at}
-        self._change(target, lambda document: document.setdefault("accepted", []).append(entry))
+
+        def edit(document: dict[str, Any]) -> None:
+            document["accepted"] = [*document.get("accepted", []), entry][-_ACCEPTED:]
+
+        self._change(target, edit)
 
     def durations(self) -> dict[str, float]:
         """Seconds that the last drills of each target took, for scheduling."""
@@ -218,14 +239,14 @@ class History:
 
     def _change(self, target: str, edit: Callable[[dict[str, Any]], None]) -> None:
         def change(existing: bytes | None) -> bytes:
-            document = self._current(existing) or {"version": 1, "target": target, "since": self._epoch()}
+            document = self._current(existing) or {"version": _VERSION, "target": target, "since": self._epoch()}
             edit(document)
             return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
         self._state.update(_name(target), change)
 
     def _current(self, raw: bytes | None) -> dict[str, Any] | None:
-        document = _decode(raw, self._state.where())
+        document = _versioned(raw, self._state.where())
         return document if document and document.get("since") == self._epoch() else None
 
 
@@ -238,13 +259,26 @@ def _decode(raw: bytes | None, where: str) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(raw)
-    except ValueError as problem:
-        raise CouldNotVerify(
-            "the state of earlier drills is damaged: it is not JSON",
-            looked_at=where,
-            remedy="Restore it from its own backup, or begin anew with restore-drill baseline init --fresh.",
-        ) from problem
-    return document if isinstance(document, dict) else {}
+    except (ValueError, RecursionError) as problem:
+        raise _damaged("it is not JSON", where) from problem
+    if not isinstance(document, dict):
+        raise _damaged("it is not a JSON object", where)
+    return document
+
+
+def _versioned(raw: bytes | None, where: str) -> dict[str, Any] | None:
+    document = _decode(raw, where)
+    if document is not None and document.get("version") != _VERSION:
+        raise _damaged(f"it has the version {document.get('version')!r}, this release knows {_VERSION}", where)
+    return document
+
+
+def _damaged(how: str, where: str) -> CouldNotVerify:
+    return CouldNotVerify(
+        f"the state of earlier drills is damaged: {how}",
+        looked_at=where,
+        remedy="Restore it from its own backup, or begin anew with restore-drill baseline init --fresh.",
+    )
 
 
 def _record(document: dict[str, Any], copy: str, summary: DrillSummary) -> None:
@@ -260,16 +294,31 @@ def _record(document: dict[str, Any], copy: str, summary: DrillSummary) -> None:
     }
     data["drilled"] = short
     data["recent"] = [*data.get("recent", []), short][-_RECENT:]
+    if summary.taken_at:
+        data["judged_until"] = max(summary.taken_at, data.get("judged_until", summary.taken_at))
     if summary.oldest_point:
         data["oldest_seen"] = min(summary.oldest_point, data.get("oldest_seen", summary.oldest_point))
-    horizon = summary.finished_at - 400 * _DAY
-    gaps = {(first, last) for first, last in data.get("gaps", []) if last > horizon} | set(summary.gaps)
-    data["gaps"] = sorted(gaps)
+    gaps = {(first, last) for first, last in data.get("gaps", [])} | set(summary.gaps)
+    data["gaps"] = sorted(gap for gap in gaps if _is_remembered(gap, summary.finished_at))[-_GAPS:]
     if summary.passed:
         _record_passed(data, summary)
 
 
+def _is_remembered(gap: tuple[float, float], now: float) -> bool:
+    """For 400 days, and for 100 times its length: so far back may a policy look whose periods it can empty."""
+    first, last = gap
+    return last > now - max(400 * _DAY, 100 * (last - first))
+
+
 def _record_passed(data: dict[str, Any], summary: DrillSummary) -> None:
+    _record_pins(data.setdefault("pins", {}), summary)
+    highest = data.setdefault("highest", {})
+    for table in highest.keys() | summary.counts.keys():
+        highest[table] = _highest(highest.get(table, []), summary, summary.counts.get(table))
+        if not highest[table]:
+            del highest[table]
+    if data.get("passed", {}).get("taken_at", 0.0) > summary.taken_at:
+        return
     data["passed"] = {
         "run": summary.run,
         "snapshot": summary.snapshot,
@@ -283,23 +332,23 @@ def _record_passed(data: dict[str, Any], summary: DrillSummary) -> None:
         "counts": dict(summary.counts),
         "structure": {kind: list(names) for kind, names in summary.structure.items()},
     }
-    if summary.stored_sha256:
-        pins = data.setdefault("pins", {})
-        known = pins.get(summary.key)
-        if known is None or known["sha256"] != summary.stored_sha256:
-            pins[summary.key] = {"sha256": summary.stored_sha256, "at": summary.finished_at}
-    highest = data.setdefault("highest", {})
-    for table, count in summary.counts.items():
-        highest[table] = _highest(highest.get(table, []), summary.finished_at, count)
-    for table in [name for name, days in highest.items() if days[-1][0] < summary.finished_at - _WINDOW]:
-        del highest[table]
 
 
-def _highest(days: list[list[float]], at: float, count: int) -> list[list[float]]:
-    """One entry a day, the day's highest, for 30 days; a second drill of a day keeps the higher of the two."""
-    kept = [[then, value] for then, value in days if then > at - _WINDOW]
-    if kept and int(kept[-1][0] // _DAY) == int(at // _DAY):
-        if count >= kept[-1][1]:
-            kept[-1] = [at, count]
-        return kept
-    return [*kept, [at, count]]
+def _record_pins(pins: dict[str, Any], summary: DrillSummary) -> None:
+    """The digest of every artifact, and when a drill last found it so."""
+    for key, digest in summary.pins.items():
+        if digest:
+            pins[key] = {"sha256": digest, "at": summary.finished_at}
+    for key in sorted(pins, key=lambda key: float(pins[key]["at"]))[:-_PINS]:
+        del pins[key]
+
+
+def _highest(days: list[list[float]], summary: DrillSummary, count: int | None) -> list[list[float]]:
+    """The highest count of each day's snapshots, for 30 days: time of the snapshot, and the count."""
+    best: dict[int, list[float]] = {}
+    for then, value in [*days, *([[summary.taken_at, count]] if count is not None else [])]:
+        if summary.finished_at - _WINDOW < then <= summary.finished_at + _DAY:  # a clock that was wrong is forgotten
+            known = best.setdefault(int(then // _DAY), [then, value])
+            if value >= known[1]:
+                known[:] = [then, value]
+    return [best[day] for day in sorted(best)]

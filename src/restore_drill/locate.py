@@ -12,12 +12,14 @@ from restore_drill.facts import Located
 from restore_drill.history import CopyHistory
 from restore_drill.model import Snapshot
 from restore_drill.plan import PlannedTarget
+from restore_drill.policy.snapshot import rpo_bound
 from restore_drill.repositories.base import Repository
 from restore_drill.repositories.selection import choose
 from restore_drill.run import Run
 
-#: Intervals kept as facts: the longest ones.
+#: Intervals kept as facts: the longest ones, and more of them only as long as they are longer than the RPO.
 _KEPT_INTERVALS = 5
+_KEPT_GAPS = 100
 _PERIODS = (
     ("hourly", timedelta(hours=1)),
     ("daily", timedelta(days=1)),
@@ -42,7 +44,7 @@ def locate(repository: Repository, target: PlannedTarget, run: Run, history: Cop
     if selection.failure is not None:
         raise selection.failure
     assert selection.snapshot  # noqa: S101 - there is one when nothing failed
-    start = _window_start(repository, target, now, history)
+    start, notes = _window_start(repository, target, now, history)
     return Located(
         snapshot=selection.snapshot,
         where=repository.store.where(repository.copy.pattern.prefix),
@@ -52,9 +54,9 @@ def locate(repository: Repository, target: PlannedTarget, run: Run, history: Cop
         listed=survey.listed,
         oldest=survey.times[0] if survey.times else now,
         stepped_over=tuple(selection.stepped_over),
-        notes=tuple(selection.notes),
+        notes=(*selection.notes, *notes),
         window_start=start,
-        intervals=_intervals(survey.times, start, _zone(repository)),
+        intervals=_intervals(survey.times, start, _zone(repository), target.rpo.total_seconds()),
         lag_seconds=selection.lag_seconds,
         typical_size=selection.typical_size,
         times=survey.times,
@@ -75,26 +77,40 @@ def _zone(repository: Repository) -> ZoneInfo | None:
     return pattern.zone if isinstance(pattern.zone, ZoneInfo) and not pattern.has_offset else None
 
 
-def _window_start(repository: Repository, target: PlannedTarget, now: float, history: CopyHistory | None) -> float:
-    """Since when gaps are judged: the last drill, or the drill interval for a new target.
+def _window_start(
+    repository: Repository, target: PlannedTarget, now: float, history: CopyHistory | None
+) -> tuple[float, tuple[str, ...]]:
+    """Since when gaps are judged, and a remark where they are not: since the last drill, or the first drill's interval.
 
-    Never further back than the retention policy keeps every point: what was thinned out since is no gap.
+    Never further back than the retention policy keeps points as close together as the RPO asks: what was thinned out
+    since then is no gap.
     """
-    drilled = history.last_drilled if history else None
-    start: float = drilled["taken_at"] if drilled else now - target.drill_every.total_seconds()
+    judged = history.judged_until if history else None
+    start = now - target.drill_every.total_seconds() if judged is None else judged
     rule = repository.copy.retention
-    if rule is not None:
-        dense = next((getattr(rule, name) * length for name, length in _PERIODS if getattr(rule, name)), None)
-        start = max(start, now - dense.total_seconds()) if dense else start
-    return start
+    periods = [(getattr(rule, name) * length, length) for name, length in _PERIODS if rule and getattr(rule, name)]
+    if not periods:
+        return start, ()
+    bound = rpo_bound(target, repository.copy)[0]
+    dense = max((span for span, length in periods if length <= bound), default=timedelta(0))
+    notes = (
+        ()
+        if dense or target.model.frozen
+        else ("gaps are not judged: retention promises no recovery points as close as the rpo",)
+    )
+    return max(start, now - dense.total_seconds()), notes
 
 
-def _intervals(times: Sequence[float], start: float, zone: ZoneInfo | None) -> tuple[tuple[float, float, float], ...]:
+def _intervals(
+    times: Sequence[float], start: float, zone: ZoneInfo | None, rpo: float
+) -> tuple[tuple[float, float, float], ...]:
     first = bisect.bisect_right(times, start)
     points = [max(times[first - 1], start)] if first else []
     points += times[first:]
     found = [(left, right, _doubt(left, right, zone)) for left, right in pairwise(points)]
-    return tuple(sorted(found, key=lambda interval: interval[0] - interval[1])[:_KEPT_INTERVALS])
+    longest = sorted(found, key=lambda interval: interval[0] - interval[1])
+    gaps = [interval for interval in longest[_KEPT_INTERVALS:_KEPT_GAPS] if interval[1] - interval[0] > rpo]
+    return (*longest[:_KEPT_INTERVALS], *gaps)
 
 
 def _doubt(left: float, right: float, zone: ZoneInfo | None) -> float:

@@ -78,7 +78,8 @@ class Snapshot:
     Attributes:
         taken_at: The time recorded in its name or metadata, in UTC.
         resolution: How exactly that name states the time.
-        artifacts: The object first, then the parts that belong to the same state (``-wal``).
+        artifacts: The object or directory that gives it its name; what belongs to the same state beside it (``-wal``)
+            is found when it is fetched.
         sequence: The link's number in its chain, or ``None``.
         parents: The snapshots that must be restored before this one, oldest first.
         ambiguous: The name fits two instants (the double hour when summer time ends).

@@ -25,18 +25,34 @@ _LONG_MONTHS = (
 #: strftime directive → the regular expression of what it writes (C locale).
 _DIRECTIVES = {
     "Y": r"\d{4}", "y": r"\d{2}", "m": r"(?:0[1-9]|1[0-2])", "d": r"(?:0[1-9]|[12]\d|3[01])", "j": r"\d{3}",
-    "H": r"(?:[01]\d|2[0-4])", "I": r"(?:0[1-9]|1[0-2])", "p": r"[AaPp][Mm]", "M": r"[0-5]\d", "S": r"[0-6]\d",
-    "f": r"\d{1,6}", "s": r"\d{9,11}", "z": r"(?:Z|[+-]\d{2}:?\d{2})", "Z": r"(?:UTC|GMT|Z)",
+    "H": r"(?:[01]\d|2[0-4])", "I": r"(?:0[1-9]|1[0-2])", "p": r"[AaPp][Mm]", "M": r"[0-5]\d", "S": r"(?:[0-5]\d|60)",
+    "f": r"\d{1,6}", "s": r"\d{9,11}", "z": r"(?:Z|[+-]\d{2}:?[0-5]\d)", "Z": r"(?:UTC|GMT|Z)",
     "b": "(?i:" + "|".join(_MONTHS) + ")", "B": "(?i:" + "|".join(_LONG_MONTHS) + ")",
     "G": r"\d{4}", "V": r"\d{2}", "u": r"[1-7]",
 }  # fmt: skip
 _SHORTHANDS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
+_DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 _FIELD = re.compile(r"\{(?P<name>[a-z]+)(?::(?P<argument>[^{}]*))?\}")
 _RESOLUTION = (
     ("f", timedelta(microseconds=1)), ("sS", timedelta(seconds=1)), ("M", timedelta(minutes=1)),
     ("HI", timedelta(hours=1)), ("dju", timedelta(days=1)), ("V", timedelta(days=7)), ("mbB", timedelta(days=31)),
     ("YyG", timedelta(days=366)),
 )  # fmt: skip
+
+
+#: A directive means nothing without one of each of these groups beside it; with a hint what to write.
+_NEEDS = {
+    "V": (("G",), "the year of a week is not the calendar's: write %G-W%V"),
+    "u": (("V",), "a day of the week needs its week: write %G-W%V-%u"),
+    "G": (("V",), "it is the year of a week: write %Y, or %G-W%V"),
+    "I": (("p",), "twelve hours could be of the morning or the evening: write %H, or %I%p"),
+    "p": (("I",), "it belongs to the hours of a twelve-hour clock: write %I%p"),
+    "d": (("mbB",), "a day needs its month"),
+    "H": (("dju",), "an hour needs its day"),
+    "M": (("HI",), "a minute needs its hour"),
+    "S": (("M",), "a second needs its minute"),
+    "f": (("Ss",), "a fraction needs its second"),
+}
 
 
 class PatternError(ValueError):
@@ -114,7 +130,13 @@ class PathPattern:
     @cached_property
     def _compiled(self) -> tuple[re.Pattern[str], dict[str, str], dict[str, Kind]]:
         expression, directives, kinds = _parse(self.text)
-        return re.compile(expression), directives, kinds
+        return re.compile(expression, re.ASCII), directives, kinds
+
+    @cached_property
+    def _says_a_date_twice(self) -> bool:
+        """Whether parts of a date can contradict each other, or a number can lie beyond the year's days."""
+        used = self.directives
+        return bool(used & set("jGV")) or len(used & set("mbB")) > 1 or len(used & set("Yy")) > 1
 
     def match(self, name: str, near: float | None = None) -> Match | None:
         """Read the name of an object or directory.
@@ -141,17 +163,20 @@ class PathPattern:
         if not directives:
             return Match(datetime.fromtimestamp(0, UTC), kind=kind, sequence=sequence)
         try:
-            instant, ambiguous = _instant(values, self.zone, near)
+            instant, ambiguous = _instant(values, self.zone, near, strict=self._says_a_date_twice)
         except ValueError:
             return None
         return Match(instant, ambiguous, kind, sequence)
 
     def format(self, when: datetime) -> str:
-        """Write the name that a snapshot of this instant would have (kind full, no other fields)."""
-        local = when.astimezone(self.zone or UTC)
+        """Write the name that a snapshot of this instant would have: its kind is full, ``{seq}`` and ``{any}`` stay."""
+        local = when.astimezone(UTC if "Z" in self.directives else self.zone or UTC)
+        words = {kind: word for word, kind in _parse(self.text)[2].items()}
 
         def render(field: re.Match[str]) -> str:
-            return local.strftime(field["argument"] or "") if field["name"] == "time" else field[0]
+            if field["name"] == "kind":
+                return words.get(Kind.FULL, field[0])
+            return _format_time(field["argument"] or "", local) if field["name"] == "time" else field[0]
 
         return _FIELD.sub(render, self.text)
 
@@ -167,11 +192,20 @@ def _parse(text: str) -> tuple[str, dict[str, str], dict[str, Kind]]:
         expression += _field(field, directives, kinds)
         position = field.end()
     expression += _literal(text[position:], text)
-    if text.startswith("/") or "//" in text or ".." in text.split("/"):
-        raise PatternError(f"{text!r} must be relative to the store's url, without empty parts or '..'")
+    if text.startswith("/") or "//" in text or not {".", ".."}.isdisjoint(text.split("/")):
+        raise PatternError(f"{text!r} must be relative to the store's url, without empty parts, '.' or '..'")
     if expression.count("(?P<seq>") > 1:
         raise PatternError("{seq} may stand once")
+    _check_directives(set(directives.values()))
     return expression, directives, kinds
+
+
+def _check_directives(used: set[str]) -> None:
+    if used.isdisjoint("YyG"):
+        return  # seconds since the epoch need nothing else, and that a year is missing the catalogue says
+    for letter, (groups, hint) in _NEEDS.items():
+        if letter in used and any(used.isdisjoint(group) for group in groups):
+            raise PatternError(f"%{letter} says too little here: {hint}")
 
 
 def _literal(part: str, text: str) -> str:
@@ -194,12 +228,11 @@ def _field(field: re.Match[str], directives: dict[str, str], kinds: dict[str, Ki
 
 
 def _time_field(form: str, directives: dict[str, str]) -> str:
-    for short, long in _SHORTHANDS.items():
-        form = form.replace(short, long)
     if "%" not in form:
         raise PatternError("{time} needs a format: {time:%Y%m%d_%H%M%S}")
+    form = _DIRECTIVE.sub(lambda found: _SHORTHANDS.get(found[0], found[0]), form)
     expression, position = "", 0
-    for found in re.finditer(r"%(.?)", form):
+    for found in _DIRECTIVE.finditer(form):
         expression += re.escape(form[position : found.start()])
         position = found.end()
         if found[1] == "%":
@@ -214,21 +247,35 @@ def _time_field(form: str, directives: dict[str, str]) -> str:
     return expression + re.escape(form[position:])
 
 
+def _format_time(form: str, local: datetime) -> str:
+    """What strftime writes in the C locale; its own ``%s`` would forget the zone, and its months follow the locale."""
+    ours = {
+        "%s": str(int(local.timestamp())),
+        "%b": _MONTHS[local.month - 1].title(),
+        "%B": _LONG_MONTHS[local.month - 1].title(),
+        "%p": "AM" if local.hour < 12 else "PM",
+        "%Y": f"{local.year:04d}",
+    }
+    return _DIRECTIVE.sub(lambda found: ours[found[0]] if found[0] in ours else local.strftime(found[0]), form)
+
+
 def _kind_field(argument: str, kinds: dict[str, Kind]) -> str:
     if kinds:
         raise PatternError("{kind} may stand once")
     for pair in argument.split("|"):
-        name, _, word = pair.partition("=")
+        name, equals, word = pair.partition("=")
         if name not in set(Kind):
             raise PatternError(f"{{kind:...}} maps {', '.join(Kind)} to the words in your names: full=F|incremental=I")
-        kinds[word or name] = Kind(name)
+        word = word if equals else name
+        if kinds.setdefault(word, Kind(name)) != name:
+            raise PatternError(f"{{kind:...}} has the word {word!r} for both {kinds[word]} and {name}")
     return "(?P<kind>" + "|".join(re.escape(word) for word in kinds) + ")"
 
 
-def _instant(values: dict[str, str], zone: tzinfo | None, near: float | None) -> tuple[datetime, bool]:
+def _instant(values: dict[str, str], zone: tzinfo | None, near: float | None, *, strict: bool) -> tuple[datetime, bool]:
     if "s" in values:
-        return datetime.fromtimestamp(int(values["s"]), UTC), False
-    naive = _naive(values)
+        return datetime.fromtimestamp(int(values["s"]), UTC) + _fraction(values), False
+    naive = _naive(values, strict=strict)
     if "Z" in values:
         return naive.replace(tzinfo=UTC), False
     if "z" in values:
@@ -236,26 +283,59 @@ def _instant(values: dict[str, str], zone: tzinfo | None, near: float | None) ->
     return _localise(naive, zone or UTC, near)
 
 
-def _naive(values: dict[str, str]) -> datetime:
+def _naive(values: dict[str, str], *, strict: bool) -> datetime:
     number: Callable[[str, int], int] = lambda letter, default: int(values.get(letter, default))  # noqa: E731
-    year = number("Y", 0) or (2000 + number("y", 0) if "y" in values else 0)
-    month = number("m", 1)
-    for letter, names in (("b", _MONTHS), ("B", _LONG_MONTHS)):
-        if letter in values:
-            month = names.index(values[letter].lower()) + 1
     hour = number("H", 0)
     if "I" in values:
         hour = number("I", 12) % 12 + (12 if values.get("p", "am").lower() == "pm" else 0)
-    if "G" in values and "V" in values:
-        day = datetime.fromisocalendar(number("G", 0), number("V", 1), number("u", 1))
-    elif "j" in values:
-        day = datetime(year, 1, 1) + timedelta(days=number("j", 1) - 1)
-    else:
-        day = datetime(year, month, number("d", 1))
+    day = _day(values, number)
+    if strict and not _agree(values, day):
+        raise ValueError("the parts of the date contradict each other")
     if hour == 24:  # some tools write midnight so
+        if number("M", 0) or number("S", 0):
+            raise ValueError("the day has ended")
         day, hour = day + timedelta(days=1), 0
-    fraction = int(values["f"].ljust(6, "0")) if "f" in values else 0
-    return day.replace(hour=hour, minute=number("M", 0), second=min(number("S", 0), 59), microsecond=fraction)
+    # A leap second is read as the one before it.
+    return day.replace(hour=hour, minute=number("M", 0), second=min(number("S", 0), 59)) + _fraction(values)
+
+
+def _day(values: dict[str, str], number: Callable[[str, int], int]) -> datetime:
+    if "G" in values:
+        return datetime.fromisocalendar(number("G", 0), number("V", 1), number("u", 1))
+    year = number("Y", 0) or (_century(number("y", 0)) if "y" in values else 0)
+    if "j" in values:
+        return datetime(year, 1, 1) + timedelta(days=number("j", 1) - 1)
+    return datetime(year, _month(values, number), number("d", 1))
+
+
+def _month(values: dict[str, str], number: Callable[[str, int], int]) -> int:
+    for letter, names in (("b", _MONTHS), ("B", _LONG_MONTHS)):
+        if letter in values:
+            return names.index(values[letter].lower()) + 1
+    return number("m", 1)
+
+
+def _century(year: int) -> int:
+    """The year that two digits mean (POSIX, strptime: 69 to 99 are of the twentieth century)."""
+    return year + (1900 if year >= 69 else 2000)
+
+
+def _fraction(values: dict[str, str]) -> timedelta:
+    return timedelta(microseconds=int(values["f"].ljust(6, "0"))) if "f" in values else timedelta(0)
+
+
+def _agree(values: dict[str, str], day: datetime) -> bool:
+    """Whether a day has every part that the name gives of its date."""
+    iso = day.isocalendar()
+    parts = {
+        "Y": day.year, "y": day.year % 100, "m": day.month, "d": day.day, "j": day.timetuple().tm_yday,
+        "G": iso.year, "V": iso.week, "u": iso.weekday,
+    }  # fmt: skip
+    months = {"b": _MONTHS[day.month - 1], "B": _LONG_MONTHS[day.month - 1]}
+    return all(
+        int(value) == parts[letter] if letter in parts else months.get(letter, value.lower()) == value.lower()
+        for letter, value in values.items()
+    )
 
 
 def _offset(text: str) -> tzinfo:

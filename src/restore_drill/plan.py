@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from restore_drill.cases import ORDER
+from restore_drill.model import Kind
 from restore_drill.patterns import PathPattern
 from restore_drill.stores.base import StoreSettings
 
@@ -90,7 +91,12 @@ class PlannedTarget:
 
     def cases(self) -> list[PlannedCase]:
         """The cases that apply, copy by copy in the catalogue's order, then those of the target."""
-        planned = [PlannedCase(self.name, copy.name, *case) for copy in self.copies for case in _copy_cases(self)]
+        content = _content_cases(self)
+        planned = [
+            PlannedCase(self.name, copy.name, *case)
+            for copy in self.copies
+            for case in _copy_cases(self.model, copy, content)
+        ]
         planned += [PlannedCase(self.name, "", case) for case in _target_cases(self)]
         return planned
 
@@ -150,22 +156,15 @@ def sort_key(case: PlannedCase, target: PlannedTarget) -> tuple[int, int]:
     return (names.index(case.copy) if case.copy in names else len(names), ORDER.get(case.case, len(ORDER)))
 
 
-def _copy_cases(target: PlannedTarget) -> list[tuple[str, str]]:
-    model = target.model
+def _copy_cases(model: TargetModel, copy: PlannedCopy, content: list[tuple[str, str]]) -> list[tuple[str, str]]:
     cases = [("located", "")]
     if not model.frozen:
         cases += [("rpo", ""), ("gap", "")]
     cases += [("fetched", ""), ("checksum", "")]
     cases += [("encrypted", "")] if model.sensitive else []
     cases += [("unpacks", "")]
-    cases += [("chain", "")] if _has_chain(target) else []
-    cases += [("restores", ""), ("rto", "")]
-    cases += _content_cases(target)
-    return [*cases, ("disposed", "")]
-
-
-def _has_chain(target: PlannedTarget) -> bool:
-    return any("{kind:" in copy.pattern.text for copy in target.copies)
+    cases += [("chain", "")] if copy.pattern.kinds - {Kind.FULL} else []
+    return [*cases, ("restores", ""), ("rto", ""), *content, ("disposed", "")]
 
 
 def _content_cases(target: PlannedTarget) -> list[tuple[str, str]]:

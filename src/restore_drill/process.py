@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import shutil
@@ -18,6 +19,7 @@ from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 #: The only variables a child gets unless the caller says otherwise.
 BARE_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 _OUTPUT_LIMIT = 4 * 2**20
+_CANNOT_START = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
 class ProgramMissing(CouldNotVerify):
@@ -51,15 +53,17 @@ def run(
         cwd: Where it runs.
 
     Raises:
-        ProgramMissing: It is not installed.
-        DeadlineExceeded: It was still running at the deadline; it and its children were killed.
+        ProgramMissing: It is not installed, or this machine cannot run it.
+        DeadlineExceeded: It, or something it started that writes for it, was still running at the deadline; it and its
+            process group were killed.
     """
     child = _start(argv, environment, cwd)
+    until = time.monotonic() + deadline
     try:
-        output = _converse(child, argv[0], stdin, time.monotonic() + deadline)
-    except BaseException:
-        _kill(child)
-        raise
+        output = _converse(child, argv[0], stdin, until)
+        _await_end(child, argv[0], until)
+    finally:
+        _kill(child)  # what it started and left behind, too
     return Completed(child.wait(), *output)
 
 
@@ -79,7 +83,9 @@ def _start(argv: Sequence[str], environment: Mapping[str, str] | None, cwd: Path
             cwd=cwd,
             start_new_session=True,
         )
-    except (FileNotFoundError, PermissionError) as problem:
+    except OSError as problem:
+        if problem.errno not in _CANNOT_START:
+            raise
         raise ProgramMissing(
             f"the program {argv[0]} cannot be started: {problem.strerror}", remedy=f"Install {Path(argv[0]).name}."
         ) from problem
@@ -93,30 +99,44 @@ def _converse(child: subprocess.Popen[bytes], program: str, stdin: bytes, until:
         for stream in (child.stdout, child.stderr):
             selector.register(stream, selectors.EVENT_READ)
         if stdin:
+            # Or a child that waits for its output to be read would keep us from reading it.
+            os.set_blocking(child.stdin.fileno(), False)
             selector.register(child.stdin, selectors.EVENT_WRITE)
         else:
             child.stdin.close()
         left = memoryview(stdin)
         while selector.get_map():
             ready = selector.select(max(0.0, until - time.monotonic()))
-            if not ready:
-                raise DeadlineExceeded(f"the program {program} did not end in time")
+            if not ready or time.monotonic() > until:
+                raise _late(program)
             for key, _ in ready:
                 if key.fileobj is child.stdin:
                     left = _write(selector, child, left)
                 else:
                     _read(selector, key, collected[key.fd])
-    try:
-        child.wait(max(0.05, until - time.monotonic()))
-    except subprocess.TimeoutExpired as problem:
-        raise DeadlineExceeded(f"the program {program} did not end in time") from problem
     return bytes(collected[order[0]]), bytes(collected[order[1]])
+
+
+def _await_end(child: subprocess.Popen[bytes], program: str, until: float) -> None:
+    """Wait without collecting the status: as long as that is kept, nobody else's group can have its number."""
+    pause = 0.0005
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > until:
+            raise _late(program)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+
+
+def _late(program: str) -> DeadlineExceeded:
+    return DeadlineExceeded(f"the program {program} did not end in time")
 
 
 def _write(selector: selectors.BaseSelector, child: subprocess.Popen[bytes], left: memoryview) -> memoryview:
     assert child.stdin  # noqa: S101 - a pipe
     try:
         left = left[os.write(child.stdin.fileno(), left[: 1 << 16]) :]
+    except BlockingIOError:
+        return left
     except BrokenPipeError:
         left = left[:0]
     if not left:
@@ -129,8 +149,8 @@ def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, into: by
     data = os.read(key.fd, 1 << 16)
     if not data:
         selector.unregister(key.fileobj)
-    elif len(into) < _OUTPUT_LIMIT:
-        into += data
+    else:
+        into += data[: _OUTPUT_LIMIT - len(into)]
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
@@ -33,7 +34,7 @@ def parse_duration(text: str) -> timedelta:
     A leading ``<``, ``<=`` or ``≤`` is accepted because objectives are written that way.
 
     Raises:
-        ValueError: The text is not a duration, has no unit, or is zero.
+        ValueError: The text is not a duration, has no unit, is zero, or is longer than ``timedelta`` can hold.
     """
     body = re.sub(r"^\s*(<=|<|≤)\s*", "", text).strip()
     iso = _ISO.fullmatch(body)
@@ -41,9 +42,13 @@ def parse_duration(text: str) -> timedelta:
         seconds = sum(float(number) * _SECONDS[unit] for unit, number in iso.groupdict().items() if number)
     else:
         seconds = _sum_parts(body, text)
-    if seconds <= 0:
+    try:
+        length = timedelta(seconds=seconds)
+    except OverflowError as problem:
+        raise ValueError(f"{text!r} is longer than can be reckoned with") from problem
+    if not length:
         raise ValueError(f"{text!r} is not longer than zero")
-    return timedelta(seconds=seconds)
+    return length
 
 
 def _sum_parts(body: str, text: str) -> float:
@@ -80,7 +85,7 @@ def parse_size(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     if match and match[2].lower() in _BYTES:
-        return int(float(match[1]) * _BYTES[match[2].lower()])
+        return int(Fraction(match[1]) * _BYTES[match[2].lower()])
     if match and match[2].lower() in ("k", "m", "g", "t", "p"):
         unit = match[2].upper()
         raise ValueError(f"{text!r} could be {unit}B (powers of 1000) or {unit}iB (powers of 1024); write one of them")
@@ -89,12 +94,18 @@ def parse_size(text: str) -> int:
 
 def format_size(count: int) -> str:
     """Write bytes with three significant digits in decimal units: ``40.0 kB``, ``1.21 GB``."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(value) < 1000:
-            return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
+    if abs(count) < 1000:
+        return f"{count} B"
+    value = count / 1000
+    for unit in ("kB", "MB", "GB", "TB"):
+        if abs(value) < 999.5:  # what would be rounded to 1000 is written in the next unit
+            return f"{_three_digits(value)} {unit}"
         value /= 1000
-    return f"{value:.3g} PB"
+    return f"{_three_digits(value)} PB"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
 
 
 def parse_percentage(text: str) -> float:

@@ -66,7 +66,8 @@ def load(plug: str, name: str) -> Any:
 
     Raises:
         UsageProblem: Nothing is registered under it; the message suggests the nearest name.
-        CouldNotVerify: The library it needs is not installed; the remedy names the extra.
+        CouldNotVerify: The library it needs is not installed (the remedy names the extra), or what is registered does
+            not exist.
     """
     if name in BUILT_IN[plug]:
         target, extra = BUILT_IN[plug][name]
@@ -80,9 +81,14 @@ def load(plug: str, name: str) -> Any:
 
 @cache
 def _import(plug: str, name: str, target: str, extra: str) -> Any:
-    module, _, attribute = target.partition(":")
+    # An entry point may name extras behind its target: "package.module:Class [extra]".
+    module, _, attribute = target.partition("[")[0].strip().partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
+    except AttributeError as problem:
+        raise CouldNotVerify(
+            f"{plug} {name!r} cannot be used: {module} has no {attribute}", remedy="Update the package that brings it."
+        ) from problem
     except ImportError as problem:
         missing = problem.name or str(problem)
         remedy = f"pip install 'pytest-restore-drill[{extra}]'" if extra else f"Install the package that has {missing}."

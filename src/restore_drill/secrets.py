@@ -80,8 +80,9 @@ def redact(text: str) -> str:
     # The longest first: a secret may begin with another one, and its end must not be left.
     for secret in sorted((known for known in _KNOWN if known in text), key=len, reverse=True):
         text = text.replace(secret, _MASK)
-    for shape in _SHAPES:
-        text = shape.sub(_MASK, text)
+    if _HINT.search(text):
+        for shape in _SHAPES:
+            text = shape.sub(_MASK, text)
     return text
 
 

@@ -9,18 +9,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.stores.base import StoreSettings
 
 Change = Callable[[bytes | None], bytes]
 _ATTEMPTS = 8
+#: Seconds that a run waits at most when another one was faster; twice as long each time.
+_PAUSE = 0.05
+_Answer = TypeVar("_Answer")
 
 
 class State(ABC):
@@ -110,32 +115,40 @@ class BucketState(State):
 
     def update(self, name: str, change: Change) -> None:
         """Write an object, on the condition that it is still the one that was read."""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             body, etag = self._get(name)
             condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
             if self._put(name, change(body), condition):
                 return
+            time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 - spreads attempts, protects nothing
         raise _unusable(self, "written", f"another run changed {name} {_ATTEMPTS} times meanwhile")
 
     def _get(self, name: str) -> tuple[bytes | None, str]:
-        answer = self._ask("read", "get_object", Key=self._prefix + name)
-        return (None, "") if answer is None else (answer["Body"].read(), answer["ETag"])
+        def read() -> tuple[bytes, str]:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            return answer["Body"].read(), answer["ETag"]
+
+        return self._ask("read", read, _NOT_THERE) or (None, "")
 
     def _put(self, name: str, body: bytes, condition: dict[str, str]) -> bool:
         """Whether it was written; not when somebody else was faster."""
-        return self._ask("written", "put_object", Key=self._prefix + name, Body=body, **condition) is not None
 
-    def _ask(self, purpose: str, operation: str, **parameters: Any) -> Any:
-        """The answer of a request, again where that may help; ``None`` for no such key and for a lost race."""
+        def write() -> Any:
+            return self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body, **condition)
+
+        return self._ask("written", write, _NOT_THERE | _LOST_RACE) is not None
+
+    def _ask(self, purpose: str, request: Callable[[], _Answer], foreseen: frozenset[str]) -> _Answer | None:
+        """The answer of a request, again where that may help; ``None`` for an error that was foreseen."""
         from restore_drill.stores.s3_client import Patience
         from restore_drill.stores.s3_errors import diagnose
 
         patience = Patience(self._settings.retries)
         while True:
             try:
-                return getattr(self._client, operation)(Bucket=self._bucket, **parameters)
+                return request()
             except Exception as problem:
-                if _code(problem) in _NOT_THERE | _LOST_RACE:
+                if _code(problem) in foreseen:
                     return None
                 diagnosis = diagnose(problem)
                 if diagnosis is None:
@@ -166,6 +179,8 @@ def _replace(path: Path, body: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(body)
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave an empty document under the name
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ lock), small ones in the caller's thread. Nothing here judges: the caller compar
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from restore_drill.checksums import strip_suffix
+from restore_drill.checksums import decoded_name
 from restore_drill.codecs.base import HEAD, Codec
 from restore_drill.errors import BackupFailed, DeadlineExceeded, RestoreDrillError
 from restore_drill.model import Stage
@@ -74,7 +75,7 @@ class Tap:
         try:
             chunk = next(self._chunks)
         except StopIteration:
-            self.whole = True
+            self.whole = self.failure is None  # a generator that failed ends when it is asked again
             raise
         except BaseException as problem:
             self.failure = problem
@@ -111,7 +112,7 @@ class Bound:
 
     def __init__(self, chunks: Iterator[bytes], stored: int, ratio: int, limit: int | None) -> None:
         self._chunks = chunks
-        self._ceiling = max(RATIO_FREE, ratio * max(stored, 1))
+        self._ceiling = max(RATIO_FREE, ratio * stored) if stored >= 0 else None
         self._limit = limit
         self._ratio = ratio
         self._size = 0
@@ -124,7 +125,7 @@ class Bound:
         self._size += len(chunk)
         if self._limit is not None and self._size > self._limit:
             raise _bomb(f"more than the {format_size(self._limit)} that limits.bytes allows", "limits.bytes")
-        if self._size > self._ceiling:
+        if self._ceiling is not None and self._size > self._ceiling:
             raise _bomb(f"more than {self._ratio} times its stored size", "limits.ratio")
         return chunk
 
@@ -139,7 +140,7 @@ class Peeling:
 
     Attributes:
         name: The stored artifact's own name.
-        size: Its stored size.
+        size: Its stored size, ``-1`` when nobody knows: then the ratio is not judged.
         detect: First bytes → a codec ready to decode them, or ``None`` for content.
         wanted: Names of a layer → algorithms that a recorded digest of one of these names needs.
         ratio: Most decoded bytes per stored byte.
@@ -163,6 +164,7 @@ class Peeled:
 
     def __init__(self, chunks: Iterable[bytes], how: Peeling) -> None:
         self._how = how
+        self._source = chunks
         stored = Tap(_counted(chunks, how.advance), {"sha256"} | how.wanted((how.name,)), how.until)
         self._taps = [stored]
         self._codecs: list[Codec] = []
@@ -202,7 +204,7 @@ class Peeled:
         if threaded:
             decoded = self._ahead(decoded)
         self._content = Bound(decoded, self._how.size, self._how.ratio, self._how.limit)
-        self.layers.append(Layer(tuple(stem for name in layer.names if (stem := strip_codec(name, codec)))))
+        self.layers.append(Layer(tuple(stem for name in layer.names if (stem := decoded_name(name, codec.suffixes)))))
 
     def _ahead(self, chunks: Iterator[bytes]) -> Ahead:
         stage = Ahead(chunks)
@@ -214,14 +216,22 @@ class Peeled:
         return self._content
 
     def abandon(self) -> None:
-        """End every stage; nothing more is read."""
+        """End every stage and let go of the source; nothing more is read."""
+        self._end_stages()
+        close(self._source)
+
+    def _end_stages(self) -> None:
+        for stage in self._stages:
+            if isinstance(stage, Ahead):
+                stage.stop()  # all of them first: one may be waiting for another that waits for the store
         for stage in reversed(self._stages):
             close(stage)
 
     def finish(self) -> None:
         """End every stage, read what is left of the artifact, and fill in ``layers``; never raises for bad bytes."""
-        self.abandon()
+        self._end_stages()
         self._taps[0].drain()
+        close(self._source)
         for tap, layer in zip(self._taps, self.layers, strict=False):
             layer.size, layer.whole, layer.digests = tap.size, tap.whole, tap.digests()
         for codec, layer in zip(self._codecs, self.layers, strict=False):
@@ -275,9 +285,15 @@ class Ahead:
             raise failure
         raise StopIteration
 
+    def stop(self) -> None:
+        """Have the thread end after the chunk that it is waiting for, and let go who waits for the thread."""
+        self._stop.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+
     def close(self) -> None:
         """Stop the thread and wait for it; what it had read ahead is dropped (a tap before it has counted it)."""
-        self._stop.set()
+        self.stop()
         while self._thread.is_alive():
             try:
                 self._queue.get_nowait()
@@ -312,13 +328,6 @@ class _Rejoined:
 
     def close(self) -> None:
         close(self._rest)
-
-
-def strip_codec(name: str, codec: Codec) -> str | None:
-    """The name that the decoded bytes of a file would have: ``.gz`` goes, ``.tgz`` becomes ``.tar``."""
-    if name.lower().endswith((".tgz", ".tbz", ".txz", ".tzst")):
-        return f"{name.rsplit('.', 1)[0]}.tar"
-    return strip_suffix(name, codec.suffixes)
 
 
 def close(stage: Any) -> None:

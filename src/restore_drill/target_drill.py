@@ -17,6 +17,7 @@ from restore_drill.model import PayloadForm, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.policy.copies import Agreement, CopyContent, CopyStanding
 from restore_drill.policy.retention import RetentionFacts
+from restore_drill.policy.snapshot import broken_bounds
 from restore_drill.quantities import format_duration, format_instant
 from restore_drill.repositories.base import Transfer
 from restore_drill.run import Run
@@ -175,7 +176,10 @@ class TargetDrill:
     # --- retention --------------------------------------------------------------------------------------------------
 
     def retention(self) -> list[tuple[RetentionFacts, RetentionRule]]:
-        """The recovery points of every copy that has a policy, beside what earlier drills saw; and the policy."""
+        """The recovery points of every copy that has a policy, beside what earlier drills saw; and the policy.
+
+        A gap that this very run reports is known, too: one cause, one failure.
+        """
         history = self.run.history.target(self.target.name)
         found = []
         for copy in self.target.copies:
@@ -183,8 +187,10 @@ class TargetDrill:
                 continue
             known = history.copy(copy.name)
             slack = (self.target.model.grace + copy.lag).total_seconds()
-            times = self.drill(copy.name).located().times
-            facts = RetentionFacts(copy.name, times, known.oldest_seen, known.known_gaps, slack)
+            located = self.drill(copy.name).located()
+            gaps = [*known.known_gaps, *broken_bounds(located.intervals, self.target, copy)]
+            drift = self.target.model.grace.total_seconds()
+            facts = RetentionFacts(copy.name, located.times, known.oldest_seen, gaps, slack, drift)
             found.append((facts, copy.retention))
         return found
 

@@ -11,9 +11,11 @@ Every check passes :class:`restore_drill.testing.check.CheckConformance`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -82,6 +84,20 @@ class CheckContext:
     zone: ZoneInfo = _UTC
     manifest: str | None = None
     selected: frozenset[str] = frozenset()
+
+
+def is_ignored(table: str, context: CheckContext) -> bool:
+    """Whether a table may vanish, empty or shrink, as ``rows.ignore`` of the catalogue has it."""
+    rows = context.rule.rows
+    return rows is not None and any(fnmatchcase(table, pattern) for pattern in rows.ignore)
+
+
+def least(before: int, max_drop: float) -> int:
+    """How many must be left of ``before`` when at most a share of ``max_drop`` may go.
+
+    11 of 20 when that is 45 %, although ``20 * (1 - 0.45)`` is a little more than 11.
+    """
+    return math.ceil(before * (1 - max_drop) - before * 1e-9)
 
 
 class Check(ABC):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from restore_drill.catalogue.expect import FileRules
-from restore_drill.checks.base import Check, CheckContext
+from restore_drill.checks.base import Check, CheckContext, least
 from restore_drill.engines.base import Restored
 from restore_drill.model import Finding, Verdict
 from restore_drill.quantities import format_percentage, format_size
@@ -93,7 +93,7 @@ def _drops(facts: Mapping[str, Any], context: CheckContext, max_drop: float) -> 
     context.baseline.require()
     for what in ("files", "bytes"):
         before = context.baseline.counts.get(what)
-        if before and facts[what] < before * (1 - max_drop):
+        if before and facts[what] < least(before, max_drop):
             yield f"{facts[what]} {what}, {before} before: more than {format_percentage(max_drop)} fewer"
 
 

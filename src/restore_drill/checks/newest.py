@@ -29,13 +29,26 @@ class NewestRecordCheck(Check):
         return {"newest": None if answer is None else read_time(answer, context.zone).isoformat()}
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
-        """Its distance from the snapshot's own time; newer than the snapshot is fine by its resolution."""
+        """Its distance from the snapshot's own time.
+
+        Newer than that is fine, as a backup takes its time, but not by more than ``within`` and the name's resolution:
+        a date that lies ahead is no time of writing, and hides how old the rest is.
+
+        Raises:
+            CouldNotVerify: The newest record lies so far ahead.
+        """
         rule = context.rule.newest_record or context.rule.newest_file
         expected = f"at most {format_duration(rule.within)} before the snapshot"
         if facts["newest"] is None:
             return Finding(Verdict.FAILED, "there is no record at all", _REMEDY, expected=expected, actual="none")
         newest = datetime.fromisoformat(facts["newest"])
         behind = context.snapshot.taken_at - newest
+        if -behind > rule.within + context.snapshot.resolution:
+            raise CouldNotVerify(
+                f"the newest record is {format_duration(-behind)} newer than the snapshot: it says nothing of when the "
+                "data was written",
+                remedy="Ask for a time of writing, and leave out what is dated ahead.",
+            )
         actual = f"{format_duration(behind)} before" if behind > timedelta(0) else "as fresh as the snapshot"
         if behind <= rule.within:
             return Finding(expected=expected, actual=actual)
@@ -62,8 +75,8 @@ def read_time(answer: Any, zone: ZoneInfo) -> datetime:
     """
     try:
         if isinstance(answer, int | float) and not isinstance(answer, bool):
-            # Milliseconds are as common; no backup is from the year 5138.
-            return datetime.fromtimestamp(answer / 1000 if answer > 1e11 else answer, UTC)
+            # Milliseconds and microseconds are as common; no backup is from the year 5138.
+            return datetime.fromtimestamp(answer / (1e6 if answer > 1e14 else 1e3 if answer > 1e11 else 1), UTC)
         moment = datetime.fromisoformat(str(answer).strip().replace("Z", "+00:00"))
     except (ValueError, OverflowError, OSError) as problem:
         raise CouldNotVerify(

@@ -10,6 +10,9 @@ from restore_drill.checks.base import Check, CheckContext
 from restore_drill.engines.base import Restored
 from restore_drill.model import Finding, Verdict
 
+#: How much of a text is shown among the details.
+_SHOWN = 200
+
 
 class QueryCheck(Check):
     """The first value of the first row is the one that the catalogue knows."""
@@ -27,8 +30,8 @@ class QueryCheck(Check):
         return {
             "kind": "text",
             "length": len(str(answer)),
-            "matches": str(answer) == str(rule.equals),
-            "details": [f"{rule.name} answered {answer!r}"],
+            "matches": rule.equals is not None and str(answer) == str(rule.equals),
+            "details": [f"{rule.name} answered {str(answer)[:_SHOWN]!r}"],
         }
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
@@ -39,7 +42,7 @@ class QueryCheck(Check):
             actual: Any = f"a text of {facts['length']} characters"
             right = bool(facts["matches"])
         else:
-            actual = "no row" if facts["kind"] == "nothing" else facts["answer"]
+            actual = "nothing (no row, or NULL)" if facts["kind"] == "nothing" else facts["answer"]
             right = facts["kind"] == "number" and _within(facts["answer"], rule)
         if right:
             return Finding(expected=expected, actual=actual)

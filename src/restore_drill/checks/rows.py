@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from restore_drill.catalogue.expect import RowRule
-from restore_drill.checks.base import Check, CheckContext
+from restore_drill.checks.base import Check, CheckContext, is_ignored, least
 from restore_drill.engines.base import Restored
 from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.model import Finding, Verdict
@@ -35,6 +34,8 @@ class RowCountCheck(Check):
         if context.detail != OTHER_TABLES:
             return _judge_table(context.detail, counts.get(context.detail), context, _rule(context))
         for table, count in sorted(counts.items()):
+            if _is_borne_by_structure(table, count, context):
+                continue
             finding = _judge_table(table, count, context, context.rule.rows.default)
             if not finding.passed:
                 return finding
@@ -47,8 +48,12 @@ def _rule(context: CheckContext) -> RowRule:
 
 
 def _is_other(table: str, context: CheckContext) -> bool:
-    rows = context.rule.rows
-    return table not in rows.tables and not any(fnmatchcase(table, pattern) for pattern in rows.ignore)
+    return table not in context.rule.rows.tables and not is_ignored(table, context)
+
+
+def _is_borne_by_structure(table: str, count: int, context: CheckContext) -> bool:
+    """Whether the structure case says that the table was emptied: one cause, one failure."""
+    return "structure" in context.selected and count == 0 and context.baseline.counts.get(table, 0) > 0
 
 
 def _judge_table(table: str, count: int | None, context: CheckContext, rule: RowRule) -> Finding:
@@ -93,12 +98,12 @@ def _drops(table: str, count: int, context: CheckContext, max_drop: float) -> It
     tolerance = f"{format_percentage(max_drop)} less (catalogue)"
     last = context.baseline.counts.get(table)
     if last:
-        floor = last * (1 - max_drop)
-        yield f"at least {_ceil(floor)} ({last} in {context.baseline.run})", count < floor, tolerance
+        floor = least(last, max_drop)
+        yield f"at least {floor} ({last} in {context.baseline.run})", count < floor, tolerance
     if table in context.baseline.highest:
         highest, day = context.baseline.highest[table]
-        floor = highest * (1 - max_drop)
-        yield f"at least {_ceil(floor)} ({highest} on {day})", count < floor, tolerance
+        floor = least(highest, max_drop)
+        yield f"at least {floor} ({highest} on {day})", count < floor, tolerance
 
 
 def _recorded(table: str, context: CheckContext) -> int:
@@ -112,7 +117,7 @@ def _recorded(table: str, context: CheckContext) -> int:
 
 def _missing(table: str, context: CheckContext) -> Finding:
     known = any(table in names for names in context.baseline.structure.values())
-    if known and "structure" in context.selected:
+    if known and "structure" in context.selected and not is_ignored(table, context):
         raise Blocked("structure", f"the table {table} vanished")
     return Finding(
         Verdict.FAILED,
@@ -134,7 +139,3 @@ def _describe(rule: RowRule) -> str:
 
 def _origin(rule: RowRule) -> str:
     return f"{format_percentage(rule.max_drop)} less (catalogue)" if rule.max_drop is not None else "none (catalogue)"
-
-
-def _ceil(value: float) -> int:
-    return -int(-value // 1)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
-from restore_drill.checks.base import Check, CheckContext
+from restore_drill.catalogue.expect import RowRule
+from restore_drill.checks.base import Check, CheckContext, is_ignored
 from restore_drill.engines.base import Restored
 from restore_drill.model import Finding, Verdict
 
@@ -47,29 +47,28 @@ class StructureCheck(Check):
         )
 
 
-def _ignored(table: str, context: CheckContext) -> bool:
-    rows = context.rule.rows
-    return rows is not None and any(fnmatchcase(table, pattern) for pattern in rows.ignore)
-
-
 def _vanished(objects: Mapping[str, list[str]], context: CheckContext) -> list[str]:
     return [
         f"the {kind} {name} vanished"
         for kind, names in context.baseline.structure.items()
         for name in sorted(set(names) - set(objects.get(kind, ())))
-        if not _ignored(name, context)
+        if not is_ignored(name, context)
     ]
 
 
 def _emptied(counts: Mapping[str, int], context: CheckContext) -> list[str]:
-    """Tables with rows before and none now; a named one is judged by its own rule."""
+    """Tables with rows before and none now; a named one is judged by its own rule where that has a lower bound."""
     rows = context.rule.rows
-    named = set(rows.tables) if rows else set()
+    bounded = {table for table, rule in rows.tables.items() if _has_lower_bound(rule)} if rows else set()
     return [
         f"the table {table} was emptied ({before} rows before)"
         for table, before in sorted(context.baseline.counts.items())
-        if before > 0 and counts.get(table) == 0 and table not in named and not _ignored(table, context)
+        if before > 0 and counts.get(table) == 0 and table not in bounded and not is_ignored(table, context)
     ]
+
+
+def _has_lower_bound(rule: RowRule) -> bool:
+    return rule.recorded or not (rule.exact is rule.min is rule.max_drop is None)
 
 
 def _shrunk(counts: Mapping[str, int], context: CheckContext) -> list[str]:
@@ -81,5 +80,5 @@ def _shrunk(counts: Mapping[str, int], context: CheckContext) -> list[str]:
     return [
         f"{table}: {before} rows before, {counts[table]} now"
         for table, before in sorted(context.baseline.counts.items())
-        if table not in named and not _ignored(table, context) and counts.get(table, before) < before
+        if table not in named and not is_ignored(table, context) and counts.get(table, before) < before
     ][:10]

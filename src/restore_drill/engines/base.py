@@ -34,6 +34,7 @@ class RestoreOptions:
         wanted: Short names of the checks that will be asked, so that they can be measured together.
         allow_empty: Accept a system that came back without a single row or file.
         threads: How many cores the engine may use.
+        integrity: How deep the integrity check will be asked to go (``full``, ``quick``).
     """
 
     deadline: float = 3600.0
@@ -41,6 +42,7 @@ class RestoreOptions:
     wanted: frozenset[str] = frozenset()
     allow_empty: bool = False
     threads: int = 1
+    integrity: str = "full"
 
 
 class Restored(ABC):

@@ -149,7 +149,7 @@ def build(
 
 
 def write(path: Path, evidence: Mapping[str, Any]) -> None:
-    """Write the document at once: a reader sees the whole of it or nothing. One line a drill."""
+    """Write the document at once, without any secret: a reader sees the whole of it or nothing. One line a drill."""
     parts = []
     for name, value in evidence.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -158,7 +158,7 @@ def write(path: Path, evidence: Mapping[str, Any]) -> None:
             text = json.dumps(value, default=to_json)
         parts.append(f" {json.dumps(name)}: {text}")
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
+    temporary.write_text(redact("{\n" + ",\n".join(parts) + "\n}\n"), "utf-8")
     temporary.replace(path)
 
 

@@ -68,7 +68,8 @@ def _count(copies: Sequence[CopyStanding], target: PlannedTarget) -> tuple[int, 
     if live is not False:
         domains.append(frozenset({live.failure_domain}) if live.failure_domain else frozenset({"live"}))
         media |= {live.media} if live.media else set()
-    for copy in copies:
+    # One that shares domains with several others comes after them, so that the order in the catalogue decides nothing.
+    for copy in sorted(copies, key=lambda copy: (len(copy.domains), not copy.offsite)):
         if any(copy.domains & known for known in domains):
             continue
         domains.append(copy.domains or frozenset({f"copy {copy.name}"}))
@@ -149,6 +150,11 @@ def copies_agree(facts: Agreement, target: PlannedTarget) -> Finding:
             "Check the replication between the stores, or raise copy_lag.",
             expected=expected,
             actual=f"none in common {behind}",
+        )
+    if unknown := [content.name for content in facts.contents if not content.digest]:
+        raise CouldNotVerify(
+            f"the content of the copy {unknown[0]} has no digest to compare",
+            remedy="Look at what the drill of this copy says.",
         )
     kinds = {content.kind for content in facts.contents}
     if len(kinds) > 1:

@@ -2,10 +2,15 @@
 
 The promise ramps up: nothing is missed from before the oldest recovery point ever seen, and a night without a backup
 that the gap case reported is not reported again here for as long as the policy looks back.
+
+Of the last seven days today is one, as it is for the tools that prune (restic's ``--keep-daily``, "keep seven files"):
+it is not over and cannot be judged, and of the seventh day before it nothing is promised any more. A day may be without
+a recovery point when the ones around it are hardly more than a day apart: a job that drifts skips one now and then.
 """
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,8 +26,9 @@ class RetentionFacts:
 
     Attributes:
         oldest_seen: The oldest recovery point that any drill ever listed.
-        known_gaps: Gaps that earlier drills reported.
+        known_gaps: Gaps that this drill and earlier ones reported.
         slack: How late a recovery point may reach this copy, in seconds.
+        drift: How much later than the period asks a recovery point may follow another, in seconds.
     """
 
     copy: str
@@ -30,6 +36,7 @@ class RetentionFacts:
     oldest_seen: float | None
     known_gaps: Sequence[tuple[float, float]] = ()
     slack: float = 0.0
+    drift: float = 0.0
 
 
 _PERIODS: Mapping[str, str] = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "monthly": "%Y-%m", "yearly": "%Y"}
@@ -57,38 +64,45 @@ def _holes(facts: RetentionFacts, rule: RetentionRule, now: float, zone: ZoneInf
             yield f"{len(facts.times)} recovery points, at least {rule.at_least} promised"
     begun = facts.oldest_seen if facts.oldest_seen is not None else min(facts.times, default=now)
     begun = min(begun, min(facts.times, default=begun))
+    times = sorted(facts.times)
     for period in ("hourly", "daily", "weekly", "monthly", "yearly"):
-        wanted = getattr(rule, period)
-        if wanted:
-            have = {_label(moment, period, zone) for moment in facts.times}
-            for label, start, end in _buckets(period, wanted, now, zone):
-                due = end <= now - facts.slack and begun < end and start >= begun
-                if due and label not in have and not _known(start, end, facts.known_gaps):
-                    yield f"no {period} recovery point for {label}"
+        for label, start, end in _buckets(period, getattr(rule, period) - 1, now, zone):
+            due = end <= now - facts.slack and start >= begun
+            if due and not _is_kept(times, start, end, facts.drift) and not _known(start, end, facts.known_gaps):
+                yield f"no {period} recovery point for {label}"
+
+
+def _is_kept(times: Sequence[float], start: float, end: float, drift: float) -> bool:
+    """Whether a recovery point lies in a period, or the ones around it are as close together as the period asks."""
+    before, after = bisect.bisect_left(times, start), bisect.bisect_left(times, end)
+    if before < after:
+        return True
+    return 0 < before < len(times) and times[before] - times[before - 1] <= end - start + drift
 
 
 def _buckets(period: str, wanted: int, now: float, zone: ZoneInfo) -> list[tuple[str, float, float]]:
     """The last ``wanted`` periods before the current one: label, start and end (seconds since the epoch)."""
     found = []
-    start = _start(datetime.fromtimestamp(now, zone), period)
+    start = _start(now, period, zone)
     for _ in range(wanted):
-        end, start = start, _start(start - timedelta(seconds=1), period)
-        found.append((_label(start.timestamp(), period, zone), start.timestamp(), end.timestamp()))
+        # By instants: a second less on a clock that was changed may be the same moment, or an hour less.
+        end, start = start, _start(start - 1, period, zone)
+        found.append((_label(start, period, zone), start, end))
     return found
 
 
-def _start(moment: datetime, period: str) -> datetime:
-    """The beginning of the period that holds a moment, in the zone's wall time."""
+def _start(moment: float, period: str, zone: ZoneInfo) -> float:
+    """The beginning of the period that holds a moment; hours are UTC's, so that the double hour is two."""
     if period == "hourly":
-        # In UTC, so that the double hour is two hours.
-        hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        return hour.astimezone(moment.tzinfo)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        return moment // 3600 * 3600
+    day = datetime.fromtimestamp(moment, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if period == "weekly":
-        return day - timedelta(days=day.weekday())
-    if period == "monthly":
-        return day.replace(day=1)
-    return day.replace(month=1, day=1) if period == "yearly" else day
+        day -= timedelta(days=day.weekday())
+    elif period == "monthly":
+        day = day.replace(day=1)
+    elif period == "yearly":
+        day = day.replace(month=1, day=1)
+    return day.timestamp()
 
 
 def _label(moment: float, period: str, zone: ZoneInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from restore_drill.facts import Located
@@ -45,10 +46,20 @@ def within_rpo(facts: Located, target: PlannedTarget, copy: PlannedCopy) -> Find
     )
 
 
+def broken_bounds(
+    intervals: Iterable[Sequence[float]], target: PlannedTarget, copy: PlannedCopy
+) -> list[tuple[float, float]]:
+    """Those intervals (from, to, seconds of doubt) that exceed the RPO and the margin; none of a frozen target."""
+    bound = rpo_bound(target, copy)[0].total_seconds()
+    if target.model.frozen:
+        return []
+    return [(left, right) for left, right, doubt in intervals if right - left > bound + doubt]
+
+
 def no_gap(facts: Located, target: PlannedTarget, copy: PlannedCopy) -> Finding:
     """Between consecutive recovery points since the last drill there was never more than the RPO and the margin."""
     bound, tolerance = rpo_bound(target, copy)
-    gaps = [gap for gap in facts.intervals if gap[1] - gap[0] > bound.total_seconds() + gap[2]]
+    gaps = broken_bounds(facts.intervals, target, copy)
     since = format_instant(facts.window_start)
     expected = f"at most {format_duration(bound)} between recovery points since {since}"
     largest = max((gap[1] - gap[0] for gap in facts.intervals), default=0.0)

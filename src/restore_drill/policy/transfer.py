@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from restore_drill.checksums import WEAK
+from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.facts import RestoreFacts
-from restore_drill.model import Finding, Verdict
+from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.plan import PlannedCopy, PlannedTarget
 from restore_drill.quantities import format_duration
 from restore_drill.repositories.base import DigestCheck, Transfer
@@ -40,13 +41,25 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
             expected="a recorded digest",
             actual="none",
         )
+    if not transfer.digests:
+        raise CouldNotVerify("no digest was compared", remedy="Look at what the drill of this copy says.")
     for check in transfer.digests:
         if finding := _digest_problem(check, copy):
             return finding
+    _require_computed(transfer)
     notes = tuple(note for check in transfer.digests for note in check.notes)
     return Finding(
         expected=_short(transfer.digests, "expected"), actual=_short(transfer.digests, "actual"), notes=notes
     )
+
+
+def _require_computed(transfer: Transfer) -> None:
+    """A digest of bytes that could not be read to their end was not compared with anything."""
+    if all(check.actual for check in transfer.digests):
+        return
+    if Stage.UNPACK in transfer.broken:
+        raise Blocked("unpacks", transfer.broken[Stage.UNPACK].cause)
+    raise CouldNotVerify("the bytes that the recorded digest is of were not read to their end")
 
 
 def _digest_problem(check: DigestCheck, copy: PlannedCopy) -> Finding | None:

@@ -73,10 +73,15 @@ class Collection:
             indirect=True,
         )
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self) -> Generator[None, object, object]:
+        """Drop cases that apply to nothing before anybody counts them."""
+        made = yield
+        return [item for item in made if not _applies_to_nothing(item)] if isinstance(made, list) else made
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Drop cases that apply to nothing before anybody counts, and put the others in order when all have chosen."""
-        items[:] = [item for item in items if not _applies_to_nothing(item)]
+        """Put the cases in order when everybody has chosen."""
         result = yield
         self._sort(items)
         return result
@@ -94,7 +99,7 @@ class Collection:
         items.sort(key=keys.__getitem__)
 
 
-def _applies_to_nothing(item: pytest.Item) -> bool:
+def _applies_to_nothing(item: pytest.Item | pytest.Collector) -> bool:
     """Whether pytest made a skipped item of a case without a single parameter: such a case does not exist."""
     return "drill" in getattr(item, "fixturenames", ()) and item.name.endswith("[NOTSET]")
 

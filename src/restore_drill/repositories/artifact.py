@@ -16,7 +16,7 @@ from restore_drill.model import Artifact, Payload, PayloadForm, Stage
 from restore_drill.recognise import archive_of, codec_detector, describe
 from restore_drill.registry import load
 from restore_drill.repositories.base import DigestCheck, Staging, Transfer
-from restore_drill.repositories.recorded import Recorded
+from restore_drill.repositories.recorded import Recorded, stems
 from restore_drill.stores.base import Store
 from restore_drill.stream import Layer, Peeled, Peeling
 
@@ -61,7 +61,11 @@ class ArtifactFetch:
         if self.artifact.size == 0:
             _broke(found, BackupFailed("it is empty (0 bytes)", looked_at=self._where(), stage=Stage.FETCH))
             return found
-        peeled = Peeled(self.store.open(self.artifact), self._how(recorded.digest))
+        try:
+            peeled = Peeled(self.store.open(self.artifact), self._how(recorded.digest))
+        except RestoreDrillError as problem:
+            _broke(found, problem, Stage.FETCH)
+            return found
         try:
             self._consume(peeled, directory, found)
         except RestoreDrillError as problem:
@@ -86,15 +90,15 @@ class ArtifactFetch:
         return recorded
 
     def _how(self, digest: RecordedDigest | None) -> Peeling:
-        def wanted(names: tuple[str, ...]) -> frozenset[str]:
-            return frozenset({digest.algorithm}) if digest and digest.basename in names else frozenset()
+        # Of every layer, not only of the one that it names: so it can be told when it is that of another one.
+        algorithms = frozenset({digest.algorithm}) if digest else frozenset[str]()
 
         limits = self.model.limits
         return Peeling(
             name=self.artifact.name,
             size=self.artifact.size,
             detect=codec_detector(self.copy.decrypt, self.copy.model.codecs),
-            wanted=wanted,
+            wanted=lambda names: algorithms,  # noqa: ARG005 - others choose by name
             ratio=limits.ratio,
             limit=limits.bytes,
             until=self.staging.until,
@@ -166,8 +170,9 @@ class ArtifactFetch:
         codecs = [layer.format for layer in peeled.layers[:-1]]
         found.encrypted = next((name for name in codecs if load("codecs", name).encrypts), "")
         self._judge_source(peeled, found)
+        self._judge_end(peeled, found)
         if recorded.digest:
-            found.digest = _compare(self.artifact, recorded, peeled.layers)
+            found.digest = _compare(self.artifact, recorded, peeled.layers, broken=bool(found.broken))
             if problem := _digest_problem(found.digest, self.store.where(self.artifact.key)):
                 _broke(found, problem, Stage.VERIFY)
         if found.broken:
@@ -191,6 +196,12 @@ class ArtifactFetch:
                     stage=Stage.FETCH,
                 ),
             )
+
+    def _judge_end(self, peeled: Peeled, found: Fetched) -> None:
+        """Nothing was read past: a consumer that was content too early has not seen whether the rest is good."""
+        if not found.broken and not peeled.layers[-1].whole:
+            problem = BackupFailed("it goes on behind its end", looked_at=self._where(), stage=Stage.UNPACK)
+            _broke(found, problem)
 
     def _where(self) -> str:
         return self.store.where(self.artifact.key)
@@ -231,31 +242,42 @@ def _facts(found: Fetched) -> dict[str, Any]:
     }
 
 
-def _compare(artifact: Artifact, recorded: Recorded, layers: list[Layer]) -> DigestCheck:
+def _compare(artifact: Artifact, recorded: Recorded, layers: list[Layer], *, broken: bool) -> DigestCheck:
     assert recorded.digest  # noqa: S101 - the caller checked
     digest = recorded.digest
     check = DigestCheck(artifact.name, recorded.source, digest.algorithm, digest.hexdigest, notes=list(recorded.notes))
     for position, layer in enumerate(layers):
         if digest.basename in layer.names:
-            last = position == len(layers) - 1
-            check.layer = "stored" if position == 0 else "content" if last else "decoded"
+            check.layer = _layer_name(position, layers)
             check.actual = layer.digests.get(digest.algorithm, "") if layer.whole else ""
             break
+    if not check.layer and broken and digest.basename in stems(artifact.name):
+        check.layer = "decoded"  # decoding did not get so far
     if check.actual and check.actual != check.expected:
-        others = [layer.format for layer in layers if check.expected in layer.digests.values()]
-        check.notes += [f"the recorded digest is that of the bytes inside, before {others[0]}"] if others else []
+        same = (
+            position for position, layer in enumerate(layers) if layer.digests.get(digest.algorithm) == check.expected
+        )
+        check.notes += [
+            f"the recorded digest is that of the {_layer_name(position, layers)} bytes" for position in same
+        ]
     return check
 
 
+def _layer_name(position: int, layers: list[Layer]) -> str:
+    return "stored" if position == 0 else "content" if position == len(layers) - 1 else "decoded"
+
+
 def _digest_problem(check: DigestCheck, where: str) -> BackupFailed | None:
-    if check.actual and check.actual != check.expected:
-        return BackupFailed(
-            f"{check.algorithm} of the {check.layer} bytes is {check.actual}, recorded is {check.expected}",
-            looked_at=f"{where}, {check.source}",
-            remedy="The backup changed after it was made: use another copy or snapshot, and find out what damaged it.",
-            stage=Stage.VERIFY,
-        )
-    return None
+    if not check.actual or check.actual == check.expected:
+        return None
+    other = next((f": {note}" for note in check.notes if note.startswith("the recorded digest is that of")), "")
+    changed = "The backup changed after it was made: use another copy or snapshot, and find out what damaged it."
+    return BackupFailed(
+        f"{check.algorithm} of the {check.layer} bytes is {check.actual}, recorded is {check.expected}{other}",
+        looked_at=f"{where}, {check.source}",
+        remedy="Record the digest under the name of the bytes that it is of." if other else changed,
+        stage=Stage.VERIFY,
+    )
 
 
 def _broke(found: Fetched, problem: RestoreDrillError, stage: Stage | None = None) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from restore_drill.engines.base import Engine
     from restore_drill.plan import PlannedCopy
 
-#: How many of the newest recovery points a survey describes in full.
+#: How many of the newest recovery points of each kind a survey describes in full.
 KEPT = 64
 
 
@@ -50,10 +50,10 @@ class Survey:
     """What lies in a store for one copy.
 
     Attributes:
-        newest: The newest recovery points, newest first (at most :data:`KEPT`).
+        newest: The newest recovery points, newest first (at most :data:`KEPT` of each kind).
         times: Every recovery point's time, ascending (seconds since the epoch).
-        unfinished: Uploads under way or abandoned.
-        clashes: Pairs of names that claim the same instant.
+        unfinished: Uploads under way or abandoned (the newest of them, by the time they claim).
+        clashes: Pairs of keys among the newest that claim the same instant.
         listed: Objects looked at.
         wanted: The snapshot that was asked for by id, wherever in the past it lies.
     """
@@ -64,6 +64,12 @@ class Survey:
     clashes: list[tuple[str, str]] = field(default_factory=list)
     listed: int = 0
     wanted: Snapshot | None = None
+
+    def note_unfinished(self, unfinished: Unfinished) -> None:
+        """One more upload under way or abandoned; of many the newest are kept."""
+        self.unfinished.append(unfinished)
+        if len(self.unfinished) >= 2 * KEPT:
+            self.unfinished = sorted(self.unfinished, key=lambda each: each.taken_at, reverse=True)[:KEPT]
 
 
 @dataclass(slots=True)
@@ -160,7 +166,7 @@ class Repository(ABC):
         """List the copy's recovery points.
 
         Args:
-            wanted: Id of a snapshot that must be described however old it is.
+            wanted: Id, key or name of a snapshot that must be described however old it is.
 
         Raises:
             CouldNotVerify: The store cannot be read.

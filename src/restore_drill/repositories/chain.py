@@ -1,32 +1,42 @@
 """Chains: which earlier snapshots a differential, incremental or log snapshot needs, and whether they are all there.
 
 A differential builds on the last full one; an incremental (or log) on the full one and everything of its kind since.
-Where names carry ``{seq}``, numbers must follow each other without a hole or a repetition.
+Where names carry ``{seq}``, numbers must follow each other without a hole or a repetition; where they do not, times
+must tell the links apart.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Kind, Snapshot, Stage
 
 
-def link(newest: list[Snapshot]) -> list[Snapshot]:
-    """Give every snapshot its parents; the list and the result are newest first."""
+def link(points: list[Snapshot], kept: int) -> list[Snapshot]:
+    """Give the newest snapshots of each kind their parents.
+
+    Args:
+        points: Newest first, with everything that the newest ones build on.
+        kept: How many of each kind are wanted; the others only serve as parents.
+    """
     linked: list[Snapshot] = []
-    for position, snapshot in enumerate(newest):
-        parents = _parents(snapshot, newest[position + 1 :])
-        linked.append(replace(snapshot, parents=parents) if parents else snapshot)
+    seen: Counter[Kind] = Counter()
+    for position, snapshot in enumerate(points):
+        seen[snapshot.kind] += 1
+        if seen[snapshot.kind] <= kept:
+            parents = _parents(snapshot, points, position)
+            linked.append(replace(snapshot, parents=parents) if parents else snapshot)
     return linked
 
 
-def _parents(snapshot: Snapshot, older: list[Snapshot]) -> tuple[Snapshot, ...]:
+def _parents(snapshot: Snapshot, points: list[Snapshot], position: int) -> tuple[Snapshot, ...]:
     if snapshot.kind is Kind.FULL:
         return ()
     needed: list[Snapshot] = []
-    for candidate in older:
+    for candidate in islice(points, position + 1, None):
         if candidate.kind is Kind.FULL:
             needed.append(candidate)
             break
@@ -41,6 +51,8 @@ def problem(snapshot: Snapshot) -> BackupFailed | None:
     if links[0].kind is not Kind.FULL:
         return _broken(f"{links[0].main.name} is {links[0].kind}, and the full snapshot it builds on is missing")
     for earlier, later in pairwise(links):
+        if earlier.sequence == later.sequence and earlier.kind is later.kind and earlier.taken_at == later.taken_at:
+            return _broken(f"{earlier.main.name} and {later.main.name} claim the same time: their order is not known")
         if earlier.sequence is None or later.sequence is None or later.kind is Kind.DIFFERENTIAL:
             continue
         step = later.sequence - earlier.sequence

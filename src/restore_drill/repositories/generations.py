@@ -6,23 +6,21 @@ and hashed there, so that the bytes that were judged are the bytes that are rest
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
 import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 from restore_drill.checksums import MANIFEST_NAMES
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Artifact, Payload, PayloadForm, Snapshot, Stage
-from restore_drill.repositories import chain
-from restore_drill.repositories.base import KEPT, DigestCheck, Repository, Staging, Survey, Transfer, Unfinished
+from restore_drill.repositories import chain, points
+from restore_drill.repositories.base import DigestCheck, Repository, Staging, Survey, Transfer, Unfinished
 
 #: How scripts name a directory while they fill it.
-_TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|incomplete|inprogress)/|(?P<prefixed>.+)/")
+_TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|incomplete|inprogress)", re.DOTALL)
 _PREFIXES = ("incomplete-", "incomplete_", ".incomplete-", "in-progress-", ".")
 
 
@@ -33,28 +31,18 @@ class GenerationRepository(Repository):
 
     def survey(self, wanted: str = "") -> Survey:
         """Look at the directories as deep as the pattern goes; nothing inside a generation is listed."""
-        survey = Survey()
-        newest: list[tuple[float, int, Snapshot]] = []
-        order = count()
+        return points.survey(self._snapshots, wanted)
+
+    def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
+        resolution = self.copy.pattern.resolution
         for artifact in self._directories():
             survey.listed += 1
             match = self.copy.pattern.match(artifact.key, near=artifact.modified)
-            if match is None:
-                self._note_unfinished(artifact, survey)
+            if self._note_unfinished(artifact, survey) or match is None:
                 continue
-            resolution = self.copy.pattern.resolution
-            snapshot = Snapshot(
+            yield Snapshot(
                 match.taken_at, (artifact,), match.kind, resolution, match.sequence, ambiguous=match.ambiguous
             )
-            survey.times.append(match.taken_at.timestamp())
-            heapq.heappush(newest, (match.taken_at.timestamp(), next(order), snapshot))
-            if len(newest) > KEPT:
-                heapq.heappop(newest)
-            if wanted and wanted in (snapshot.id, artifact.key, artifact.name):
-                survey.wanted = snapshot
-        survey.times = type(survey.times)("d", sorted(survey.times))
-        survey.newest = chain.link([snapshot for *_, snapshot in sorted(newest, reverse=True)])
-        return survey
 
     def _root(self) -> Path:
         root = self.store.local_path("")
@@ -78,43 +66,50 @@ class GenerationRepository(Repository):
         depth = self.copy.pattern.text.rstrip("/").count("/")
         yield from _descend(self._root(), "", self.copy.pattern.prefix, depth)
 
-    def _note_unfinished(self, artifact: Artifact, survey: Survey) -> None:
+    def _note_unfinished(self, artifact: Artifact, survey: Survey) -> bool:
+        """Whether a directory has the name of one that is being filled and will match."""
         directory, _, name = artifact.key.rstrip("/").rpartition("/")
         base = f"{directory}/" if directory else ""
         candidates = [name[len(prefix) :] for prefix in _PREFIXES if name.startswith(prefix)]
-        found = _TEMPORARY.fullmatch(f"{name}/")
-        candidates += [found["name"]] if found and found["name"] else []
+        candidates += [found["name"]] if (found := _TEMPORARY.fullmatch(name)) else []
         for candidate in candidates:
             match = self.copy.pattern.match(f"{base}{candidate}/")
             if match:
                 why = "it has the name of a generation being written"
-                survey.unfinished.append(Unfinished(artifact.name, match.taken_at, artifact.modified, why))
-                return
+                survey.note_unfinished(Unfinished(artifact.name, match.taken_at, artifact.modified, why))
+                return True
+        return False
 
     def unfinished(self, snapshot: Snapshot, *, settling: bool) -> str | None:
         """A link to the newest generation that does not point here yet, or (while settling) a missing manifest."""
         latest = self.copy.model.latest
         if latest:
-            name = snapshot.main.name
-            target = self._link_target(latest)
+            target = self._link_target(latest, snapshot)
             if target is None:
                 return f"the link {latest} is missing"
-            if target != name and self._is_older(target, snapshot):
-                return f"the link {latest} still points to {target}"
+            match = self.copy.pattern.match(target)
+            if target != snapshot.main.key and (match is None or match.taken_at < snapshot.taken_at):
+                return f"the link {latest} still points to {target.rstrip('/')}"
         if settling and self._needs_manifest() and self._manifest_name(snapshot) is None:
             return "its manifest is not there yet"
         return None
 
-    def _link_target(self, latest: str) -> str | None:
+    def _link_target(self, latest: str, snapshot: Snapshot) -> str | None:
+        """The key that a link points to; one that leads elsewhere counts by its name, beside the snapshot."""
+        root = self._root()
         try:
-            return (self._root() / latest).readlink().name
+            text = (root / latest).readlink()
         except OSError:
             return None
+        for base in (str(root), os.path.realpath(root)):
+            target = os.path.normpath(Path(base, latest).parent / text)  # by name: what it points to may be gone
+            if target.startswith(f"{base}/"):
+                return f"{os.path.relpath(target, base)}/"
+        return f"{snapshot.main.key.removesuffix(f'{snapshot.main.name}/')}{text.name}/"
 
-    def _is_older(self, target: str, snapshot: Snapshot) -> bool:
-        directory = snapshot.main.key.rstrip("/").rpartition("/")[0]
-        match = self.copy.pattern.match(f"{directory}/{target}/" if directory else f"{target}/")
-        return match is None or match.taken_at < snapshot.taken_at
+    @property
+    def _is_pinned(self) -> bool:
+        return self.copy.checksum.mode == "pinned" or self.model.frozen
 
     def _needs_manifest(self) -> bool:
         return self.copy.checksum.mode != "pinned"
@@ -125,24 +120,31 @@ class GenerationRepository(Repository):
         return next((name for name in names if (generation / name).is_file()), None)
 
     def fetch(self, snapshot: Snapshot, staging: Staging) -> Transfer:
-        """Copy the generation into the quarantine, then compare it there with its manifest."""
+        """Copy every generation of the chain into the quarantine, and compare it there with its manifest."""
         transfer = Transfer(plain=snapshot.main.name)
-        root = staging.quarantine / "0"
         started = time.monotonic()
+        for position, link in enumerate([*snapshot.parents, snapshot]):
+            self._fetch_link(link, staging.quarantine / str(position), staging, transfer)
+            if transfer.broken:
+                break
+        transfer.seconds = time.monotonic() - started - transfer.verify_seconds
+        if problem := chain.problem(snapshot):
+            transfer.broken.setdefault(Stage.CHAIN, problem)
+        return transfer
+
+    def _fetch_link(self, link: Snapshot, root: Path, staging: Staging, transfer: Transfer) -> None:
         try:
-            found = self._copy(snapshot, staging, root)
+            found = self._copy(link, staging, root)
         except RestoreDrillError as problem:
             transfer.broken[problem.stage or Stage.FETCH] = problem
-            return transfer
-        transfer.seconds = time.monotonic() - started
-        self._note(transfer, snapshot, found, root)
+            return
+        self._note(transfer, link, found, root)
         if self._needs_manifest() and not staging.discard:
             started = time.monotonic()
-            self._verify(transfer, snapshot, staging, root)
-            transfer.verify_seconds = time.monotonic() - started
+            self._verify(transfer, link, staging, root)
+            transfer.verify_seconds += time.monotonic() - started
         if staging.advance:
             staging.advance(int(found["bytes"]))
-        return transfer
 
     def _copy(self, snapshot: Snapshot, staging: Staging, root: Path) -> dict[str, Any]:
         limits = self.model.limits
@@ -157,7 +159,7 @@ class GenerationRepository(Repository):
                     "ratio": limits.ratio,
                     "allow": list(limits.allow),
                 },
-                "digest": staging.tree_digest or staging.discard or self.copy.checksum.mode == "pinned",
+                "digest": staging.tree_digest or staging.discard or self._is_pinned,
                 "discard": staging.discard,
                 "reserve": staging.reserve,
                 "threads": staging.threads,
@@ -167,12 +169,13 @@ class GenerationRepository(Repository):
         return facts
 
     def _note(self, transfer: Transfer, snapshot: Snapshot, found: dict[str, Any], root: Path) -> None:
-        digest = str(found.get("digest") or "")
-        transfer.unpack = {key: value for key, value in found.items() if key != "digest"}
-        transfer.stored_bytes = transfer.content_bytes = int(found["bytes"])
-        transfer.payloads = [Payload(PayloadForm.TREE, root, "directory", int(found["bytes"]), digest)]
-        layer = {"format": "directory", "size": found["bytes"], "whole": True, "sha256": digest}
-        transfer.artifacts = [{"key": snapshot.main.key, "size": found["bytes"], "sha256": digest, "layers": [layer]}]
+        digest, size = str(found.get("digest") or ""), int(found["bytes"])
+        transfer.unpack = transfer.unpack or {key: value for key, value in found.items() if key != "digest"}
+        transfer.stored_bytes += size
+        transfer.content_bytes += size
+        transfer.payloads.append(Payload(PayloadForm.TREE, root, "directory", size, digest))
+        layer = {"format": "directory", "size": size, "whole": True, "sha256": digest}
+        transfer.artifacts.append({"key": snapshot.main.key, "size": size, "sha256": digest, "layers": [layer]})
 
     def _verify(self, transfer: Transfer, snapshot: Snapshot, staging: Staging, root: Path) -> None:
         manifest = self._manifest_name(snapshot)
@@ -224,9 +227,18 @@ def _descend(root: Path, key: str, prefix: str, depth: int) -> Iterator[Artifact
     """Directories ``depth`` levels further down whose keys can begin with the prefix; links are not followed."""
     try:
         with os.scandir(root / key) as entries:
-            found = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for entry in entries:
+                inner = f"{key}{entry.name}/"
+                if not (inner.startswith(prefix) or prefix.startswith(inner)):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                if depth:
+                    yield from _descend(root, inner, prefix, depth - 1)
+                elif (artifact := _look_at(entry, inner)) is not None:
+                    yield artifact
     except FileNotFoundError:
-        return  # nothing was ever backed up below this literal part: located says so
+        return  # nothing was ever backed up below this literal part (located says so), or it was pruned just now
     except OSError as problem:
         raise CouldNotVerify(
             f"the store cannot be listed: {problem.strerror}",
@@ -234,12 +246,12 @@ def _descend(root: Path, key: str, prefix: str, depth: int) -> Iterator[Artifact
             remedy="Give this user read permission, or run the drill as one that has it.",
             stage=Stage.LOCATE,
         ) from problem
-    for entry in found:
-        inner = f"{key}{entry.name}/"
-        if not (inner.startswith(prefix) or prefix.startswith(inner)):
-            continue
-        if depth:
-            yield from _descend(root, inner, prefix, depth - 1)
-        else:
-            # ctime: rsync -a gives a generation the modification time of its source, which is older than its name.
-            yield Artifact(inner, -1, entry.stat(follow_symlinks=False).st_ctime)
+
+
+def _look_at(entry: os.DirEntry[str], key: str) -> Artifact | None:
+    """A generation, or ``None`` when it was pruned since it was listed."""
+    try:
+        # ctime: rsync -a gives a generation the modification time of its source, which is older than its name.
+        return Artifact(key, -1, entry.stat(follow_symlinks=False).st_ctime)
+    except FileNotFoundError:
+        return None

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import re
 import time
+from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from restore_drill.checksums import SIDECAR_SUFFIXES, strip_suffix
 from restore_drill.errors import BackupFailed, CouldNotVerify
-from restore_drill.model import Artifact, Kind, Snapshot, Stage
-from restore_drill.repositories import chain, recorded
+from restore_drill.model import Artifact, Snapshot, Stage
+from restore_drill.repositories import chain, points, recorded
 from restore_drill.repositories.artifact import ArtifactFetch, absorb
-from restore_drill.repositories.base import KEPT, Repository, Staging, Survey, Transfer, Unfinished
+from restore_drill.repositories.base import Repository, Staging, Survey, Transfer, Unfinished
 
 #: Endings and forms of names under which tools write before they rename.
 _TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|filepart|crdownload|incomplete|inprogress|upload)")
 _RSYNC_TEMPORARY = re.compile(r"(?P<directory>.*/|)\.(?P<name>.+)\.[A-Za-z0-9]{6}")
+#: What a name has that may be a temporary one or a digest's, although a pattern with {any} matches it.
+_AMONG_OTHERS = re.compile(
+    r"\.(?:tmp|temp|part|partial|filepart|crdownload|incomplete|inprogress|upload|sha\w+|md5)\Z|(?:\A|/)\.[^/]*\Z", re.I
+)
 
 
 class ObjectRepository(Repository):
@@ -28,40 +35,25 @@ class ObjectRepository(Repository):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        #: What was found since the last survey, so that a fetch need not look again.
         self._digests: dict[str, recorded.Recorded] = {}
 
     def survey(self, wanted: str = "") -> Survey:
         """List the objects under the pattern's literal beginning and keep the newest of those that match."""
-        survey = Survey()
-        newest: list[tuple[float, str, Snapshot]] = []
+        self._digests.clear()
+        survey = points.survey(self._snapshots, wanted)
+        if self.copy.model.time_metadata:
+            self._read_times(survey, wanted)
+        return survey
+
+    def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         for artifact in self.store.list(self.copy.pattern.prefix):
             survey.listed += 1
             snapshot = self._read_name(artifact)
             if snapshot is None:
                 self._note_unfinished(artifact, survey)
-                continue
-            stamp = snapshot.taken_at.timestamp()
-            survey.times.append(stamp)
-            entry = (stamp, artifact.key, snapshot)
-            if len(newest) < KEPT:
-                heapq.heappush(newest, entry)
-            else:
-                heapq.heappushpop(newest, entry)
-            if wanted and wanted in (snapshot.id, artifact.key, artifact.name):
-                survey.wanted = snapshot
-        self._finish(survey, [snapshot for *_, snapshot in sorted(newest, reverse=True)])
-        return survey
-
-    def _finish(self, survey: Survey, newest: list[Snapshot]) -> None:
-        if self.copy.model.time_metadata:
-            newest = self._read_times(newest)
-            survey.times = type(survey.times)("d", sorted(snapshot.taken_at.timestamp() for snapshot in newest))
-        else:
-            survey.times = type(survey.times)("d", sorted(survey.times))
-        survey.clashes = _clashes(newest)
-        survey.newest = chain.link(newest)
-        if survey.wanted:
-            survey.wanted = next((each for each in survey.newest if each.main == survey.wanted.main), survey.wanted)
+            elif not (_AMONG_OTHERS.search(artifact.key) and self._is_companion(artifact, survey)):
+                yield snapshot
 
     def _read_name(self, artifact: Artifact) -> Snapshot | None:
         match = self.copy.pattern.match(artifact.key, near=artifact.modified)
@@ -72,56 +64,76 @@ class ObjectRepository(Repository):
             taken_at, (artifact,), match.kind, self.copy.pattern.resolution, match.sequence, ambiguous=match.ambiguous
         )
 
-    def _read_times(self, snapshots: list[Snapshot]) -> list[Snapshot]:
-        """The same snapshots with the time their metadata records (the newest by modification time are asked)."""
-        name = self.copy.model.time_metadata or ""
-        found = []
-        for snapshot in snapshots:
-            text = self.store.metadata(snapshot.main).get(name.lower())
-            found.append(_with_time(snapshot, text, name, self.store.where(snapshot.main.key)))
-        return sorted(found, key=lambda snapshot: snapshot.taken_at, reverse=True)
+    def _read_times(self, survey: Survey, wanted: str) -> None:
+        """Take the time from the metadata of the newest objects; the others are known by when they were stored."""
+        timed = [self._with_time(snapshot) for snapshot in survey.newest]
+        replaced = Counter(snapshot.taken_at.timestamp() for snapshot in survey.newest)
+        others = (Counter(survey.times) - replaced).elements()
+        survey.times = array("d", sorted([*others, *(snapshot.taken_at.timestamp() for snapshot in timed)]))
+        asked = [snapshot for snapshot in timed if wanted in points.names(snapshot)]
+        if asked:
+            survey.wanted = max(asked, key=points.order)
+        elif survey.wanted is not None:  # by its key or name; an id was made of a time that is not its own
+            survey.wanted = None if wanted == survey.wanted.id else self._with_time(survey.wanted)
+        points.conclude(survey, sorted(timed, key=points.order, reverse=True))
 
-    def _note_unfinished(self, artifact: Artifact, survey: Survey) -> None:
+    def _with_time(self, snapshot: Snapshot) -> Snapshot:
+        name = self.copy.model.time_metadata or ""
+        text = self.store.metadata(snapshot.main).get(name.lower())
+        taken_at = _time(text, name, self.store.where(snapshot.main.key))
+        return replace(snapshot, taken_at=taken_at, resolution=timedelta(seconds=1), parents=(), ambiguous=False)
+
+    def _note_unfinished(self, artifact: Artifact, survey: Survey) -> bool:
+        """Whether an object has the name of an upload under way to a name that would match."""
         for form in (_TEMPORARY, _RSYNC_TEMPORARY):
             found = form.fullmatch(artifact.key)
             name = (found.groupdict().get("directory") or "") + found["name"] if found else ""
             match = self.copy.pattern.match(name) if name else None
             if match:
-                survey.unfinished.append(
-                    Unfinished(
-                        artifact.name, match.taken_at, artifact.modified, "it has the name of an upload under way"
-                    )
-                )
-                return
+                why = "it has the name of an upload under way"
+                has_time = self.copy.pattern.has_time
+                claimed = match.taken_at if has_time else datetime.fromtimestamp(artifact.modified, UTC)
+                survey.note_unfinished(Unfinished(artifact.name, claimed, artifact.modified, why))
+                return True
+        return False
+
+    def _is_companion(self, artifact: Artifact, survey: Survey) -> bool:
+        """Whether an object is an upload under way to, or the digest of, another one that matches: {any} fits all."""
+        stem = strip_suffix(artifact.key, SIDECAR_SUFFIXES)
+        is_digest = stem is not None and self.copy.pattern.match(stem) is not None
+        return is_digest or self._note_unfinished(artifact, survey)
 
     def unfinished(self, snapshot: Snapshot, *, settling: bool) -> str | None:
         """An empty object, a missing part or marker, or (while settling) a digest that is not there yet."""
         main = snapshot.main
         if main.size == 0:
             return "it is empty (0 bytes)"
-        for key in self._part_keys(main):
-            if self.store.stat(key) is None:
+        parts = {key: self.store.stat(key) for key in self._part_keys(main)}
+        for key, part in parts.items():
+            if part is None:
                 return f"its part {key.rpartition('/')[2]} is missing"
         marker = self.copy.model.complete_when
         if marker and self.store.stat(self._beside(main, marker)) is None:
             return f"its marker {recorded.fill(marker, main.name)} is missing"
-        if settling and not self._has_digest(main):
+        if settling and not all(self._has_digest(each) for each in (main, *parts.values()) if each):
             return "its digest is not there yet"
         return None
 
-    def _has_digest(self, main: Artifact) -> bool:
-        rule = self.copy.checksum
-        if rule.mode == "pinned" or rule.sha256 or rule.sha512:
+    def _has_digest(self, artifact: Artifact) -> bool:
+        if self.copy.checksum.mode == "pinned":
             return True
         try:
-            return self._recorded(main).digest is not None
+            return self._recorded(artifact).digest is not None
         except BackupFailed:
             return True  # there is one, and the checksum case will say what is wrong with it
 
     def _recorded(self, artifact: Artifact) -> recorded.Recorded:
         known = self._digests.get(artifact.key)
         if known is None or known.digest is None:
-            known = self._digests[artifact.key] = recorded.find(self.store, artifact, self.copy.checksum)
+            rule = self.copy.checksum
+            if (rule.sha256 or rule.sha512) and self.copy.pattern.match(artifact.key) is None:
+                rule = rule.model_copy(update={"sha256": None, "sha512": None})  # it is of the object, not of its parts
+            known = self._digests[artifact.key] = recorded.find(self.store, artifact, rule)
         return known
 
     def _beside(self, main: Artifact, template: str) -> str:
@@ -192,7 +204,7 @@ class ObjectRepository(Repository):
 def _counts(raw: bytes, where: str) -> dict[str, int]:
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not all(type(count) is int and count >= 0 for count in value.values()):
         raise CouldNotVerify(
@@ -203,7 +215,7 @@ def _counts(raw: bytes, where: str) -> dict[str, int]:
     return value
 
 
-def _with_time(snapshot: Snapshot, text: str | None, name: str, where: str) -> Snapshot:
+def _time(text: str | None, name: str, where: str) -> datetime:
     try:
         taken_at = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
     except ValueError:
@@ -215,15 +227,4 @@ def _with_time(snapshot: Snapshot, text: str | None, name: str, where: str) -> S
             remedy="Write it as 2026-11-23T02:00:00Z when the backup is made.",
             stage=Stage.LOCATE,
         )
-    return Snapshot(taken_at.astimezone(UTC), snapshot.artifacts, snapshot.kind, sequence=snapshot.sequence)
-
-
-def _clashes(newest: list[Snapshot]) -> list[tuple[str, str]]:
-    seen: dict[tuple[datetime, Kind, int | None], str] = {}
-    clashes = []
-    for snapshot in newest:
-        key = (snapshot.taken_at, snapshot.kind, snapshot.sequence)
-        if key in seen:
-            clashes.append((seen[key], snapshot.main.name))
-        seen[key] = snapshot.main.name
-    return clashes
+    return taken_at.astimezone(UTC)

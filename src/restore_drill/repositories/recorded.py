@@ -125,7 +125,7 @@ def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None
     name = key.rpartition("/")[2]
     # What the sidecar's name adds to the artifact's: that one may speak of algorithms, too.
     own = next((name.removeprefix(stem) for stem in wanted if name.startswith(stem)), name)
-    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(own))
+    lines = _lines(raw, store.where(key), algorithm_of_name(own))
     if len(lines) == 1 and not lines[0].name:
         lines = [replace(lines[0], name=strip_suffix(name, SIDECAR_SUFFIXES) or artifact.name)]
     by_name = {line.basename: line for line in reversed(lines)}
@@ -146,7 +146,7 @@ def _read_manifest(store: Store, key: str, artifact: Artifact) -> Recorded | Non
         return None
     base = key.rpartition("/")[0]
     wanted = stems(artifact.key.removeprefix(f"{base}/") if base else artifact.key)
-    lines = parse_manifest(_text(raw, store.where(key)), algorithm_of_name(key))
+    lines = _lines(raw, store.where(key), algorithm_of_name(key))
     by_name = {line.name: line for line in lines}
     for stem in wanted:
         if stem in by_name:
@@ -176,13 +176,13 @@ def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str]) -> R
     return Recorded(line, store.where(key), key, notes=tuple(notes))
 
 
-def _text(raw: bytes, where: str) -> str:
+def _lines(raw: bytes, where: str, hint: str) -> list[RecordedDigest]:
     try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as problem:
-        raise BackupFailed(
-            "the recorded digest cannot be used: it is not text", looked_at=where, stage=Stage.VERIFY
-        ) from problem
+        # As names of files are read: one that is not UTF-8 is no reason to refuse the others.
+        return parse_manifest(raw.decode("utf-8", "surrogateescape"), hint)
+    except BackupFailed as problem:
+        problem.looked_at = where
+        raise
 
 
 def _join(directory: str, name: str) -> str:

@@ -16,8 +16,10 @@ from restore_drill.model import Snapshot, Stage
 from restore_drill.quantities import format_duration, format_percentage, format_size
 from restore_drill.repositories.base import Repository, Survey, Unfinished
 
-#: How many predecessors the size of a snapshot is compared with at most.
+#: How many predecessors the size of a snapshot is compared with at most, unless the catalogue wants more.
 _SIZE_WINDOW = 10
+#: How many leftovers are named.
+_NOTED = 3
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ def choose(
             selection.snapshot = _named(survey, wanted, repository)
         else:
             _newest(survey, repository, now, selection)
-            _judge_size(survey, repository.model, selection, sizes_from)
+            _judge_size(survey, repository, selection, sizes_from)
     except BackupFailed as failure:
         selection.failure = failure
     if selection.snapshot:
@@ -74,16 +76,13 @@ def _named(survey: Survey, wanted: str, repository: Repository) -> Snapshot:
 
 
 def _newest(survey: Survey, repository: Repository, now: float, selection: Selection) -> None:
-    if survey.clashes:
-        first, second = survey.clashes[0]
-        raise _located(
-            f"{first} and {second} claim the same time", repository, "Give the path pattern what tells them apart."
-        )
     for unfinished in survey.unfinished:
         _pass_over(unfinished, survey, repository, now, selection)
+    _note_leftovers(selection)
     for snapshot in survey.newest:
         _plausible(snapshot, repository, now)
-        age = now - snapshot.modified
+        _unmistakable(snapshot, survey, repository)
+        age = _age(snapshot.modified, snapshot.taken_at, repository, now)
         settling = age <= repository.model.settle.total_seconds()
         why = repository.unfinished(snapshot, settling=settling)
         if why is None:
@@ -108,7 +107,7 @@ def _pass_over(
     unfinished: Unfinished, survey: Survey, repository: Repository, now: float, selection: Selection
 ) -> None:
     newest = survey.newest[0].taken_at if survey.newest else datetime.fromtimestamp(0, UTC)
-    age = now - unfinished.modified
+    age = _age(unfinished.modified, unfinished.taken_at, repository, now)
     if age > repository.model.settle.total_seconds() and unfinished.taken_at > newest:
         raise _located(
             f"{unfinished.name} was begun {format_duration(age)} ago and never finished: {unfinished.why}",
@@ -119,6 +118,28 @@ def _pass_over(
         selection.stepped_over.append((unfinished.name, f"{unfinished.why}, {format_duration(max(age, 0))} old"))
     else:
         selection.notes.append(f"{unfinished.name} is a leftover of an upload that never finished")
+
+
+def _note_leftovers(selection: Selection) -> None:
+    """Some by name, of the others how many."""
+    if len(selection.notes) > _NOTED:
+        selection.notes[_NOTED:] = [f"{len(selection.notes) - _NOTED} or more other leftovers are like it"]
+
+
+def _age(modified: float, taken_at: datetime, repository: Repository, now: float) -> float:
+    """Seconds since it was written; since the time it claims when it seems to have been written in the future."""
+    skewed = modified > now + repository.model.clock_skew.total_seconds()
+    return now - (taken_at.timestamp() if skewed else modified)
+
+
+def _unmistakable(snapshot: Snapshot, survey: Survey, repository: Repository) -> None:
+    for pair in survey.clashes:
+        if snapshot.main.key in pair:
+            raise _located(
+                f"{pair[0]} and {pair[1]} claim the same time",
+                repository,
+                "Give the path pattern what tells them apart.",
+            )
 
 
 def _plausible(snapshot: Snapshot, repository: Repository, now: float) -> None:
@@ -139,8 +160,8 @@ def _plausible(snapshot: Snapshot, repository: Repository, now: float) -> None:
         )
 
 
-def _judge_size(survey: Survey, model: TargetModel, selection: Selection, sizes_from: float) -> None:
-    chosen = selection.snapshot
+def _judge_size(survey: Survey, repository: Repository, selection: Selection, sizes_from: float) -> None:
+    chosen, model = selection.snapshot, repository.model
     if chosen is None or chosen.size < 0:
         return
     older = [
@@ -150,18 +171,18 @@ def _judge_size(survey: Survey, model: TargetModel, selection: Selection, sizes_
         and snapshot.kind is chosen.kind
         and snapshot.size > 0
         and snapshot.taken_at.timestamp() >= sizes_from
-    ][:_SIZE_WINDOW]
+    ][: max(_SIZE_WINDOW, model.size.predecessors)]
     if len(older) < model.size.predecessors:
         return
     selection.typical_size = int(statistics.median(older))
     if chosen.size < selection.typical_size * (1 - model.size.max_drop):
         selection.snapshot = None
-        raise BackupFailed(
+        raise _located(
             f"{chosen.main.name} has {format_size(chosen.size)}, its {len(older)} predecessors typically "
             f"{format_size(selection.typical_size)}: more than {format_percentage(model.size.max_drop)} smaller",
-            remedy="Check what the backup job left out. If the data really shrank: restore-drill baseline accept "
-            "TARGET --size --reason ...",
-            stage=Stage.LOCATE,
+            repository,
+            "Check what the backup job left out. If the data really shrank: restore-drill baseline accept TARGET "
+            "--size --reason ...",
         )
 
 

@@ -1,0 +1,115 @@
+"""Of all the recovery points that a listing passes by, those that may be drilled, and the links that these need."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from restore_drill.model import Kind, Snapshot
+from restore_drill.repositories import chain
+from restore_drill.repositories.base import KEPT, Survey
+
+#: What comes first among points of one recorded time: a full one, and what builds on it.
+_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+
+
+def order(snapshot: Snapshot) -> tuple[float, int, int, str]:
+    """What sorts recovery points by age: names that state the day only are told apart by number and kind."""
+    sequence = -1 if snapshot.sequence is None else snapshot.sequence
+    return snapshot.taken_at.timestamp(), sequence, _RANK[snapshot.kind], snapshot.main.key
+
+
+class Points:
+    """Takes recovery points in any order and keeps the newest: bounded by the chains that they need."""
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self._points: list[Snapshot] = []
+        self._room = 4 * KEPT
+
+    def add(self, snapshot: Snapshot) -> None:
+        """One more."""
+        self.times.append(snapshot.taken_at.timestamp())
+        self._points.append(snapshot)
+        if len(self._points) >= self._room:
+            self._points = self.needed()
+            self._room = max(4 * KEPT, 2 * len(self._points))
+
+    def needed(self) -> list[Snapshot]:
+        """The newest of each kind, and every point since the full one that the oldest of them builds on; newest first.
+
+        Points that are added later can only make the oldest of these younger, so that what is left out now is never
+        needed again.
+        """
+        points = sorted(self._points, key=order, reverse=True)
+        seen: Counter[Kind] = Counter()
+        kept, oldest = set(), -1
+        for position, point in enumerate(points):
+            seen[point.kind] += 1
+            if seen[point.kind] <= KEPT:
+                kept.add(position)
+                oldest = oldest if point.kind is Kind.FULL else position
+        full = (position for position in range(oldest + 1, len(points)) if points[position].kind is Kind.FULL)
+        base = next(full, len(points)) if oldest >= 0 else -1
+        return [point for position, point in enumerate(points) if position in kept or position <= base]
+
+
+def survey(read: Callable[[Survey], Iterator[Snapshot]], wanted: str = "") -> Survey:
+    """Make a survey of what a layout reads; see :meth:`restore_drill.repositories.base.Repository.survey`.
+
+    Args:
+        read: Lists the recovery points once more each time it is called, and counts in the survey what it looked at.
+        wanted: Id, key or name of a snapshot that must be described however old it is.
+    """
+    found, points = Survey(), Points()
+    for snapshot in read(found):
+        points.add(snapshot)
+        if wanted in names(snapshot) and (found.wanted is None or order(snapshot) > order(found.wanted)):
+            found.wanted = snapshot
+    found.times = array("d", sorted(points.times))
+    conclude(found, points.needed())
+    if found.wanted and found.wanted.kind is not Kind.FULL and found.wanted.main not in _mains(found):
+        found.wanted = _with_parents(read, found.wanted)
+    return found
+
+
+def conclude(found: Survey, points: list[Snapshot]) -> None:
+    """Fill in the newest points, linked to their parents, and which of them cannot be told apart."""
+    found.newest = chain.link(points, KEPT)
+    found.clashes = clashes(points)
+    if found.wanted:
+        main = found.wanted.main
+        found.wanted = next((each for each in found.newest if each.main == main), found.wanted)
+
+
+def names(snapshot: Snapshot) -> tuple[str, ...]:
+    """By what a snapshot can be asked for."""
+    main = snapshot.main
+    return snapshot.id, main.key, main.key.rstrip("/"), main.name
+
+
+def clashes(points: list[Snapshot]) -> list[tuple[str, str]]:
+    """Pairs of keys that claim the same instant, kind and number."""
+    seen: dict[tuple[object, ...], str] = {}
+    pairs = []
+    for point in points:
+        what = (point.taken_at, point.kind, point.sequence)
+        if what in seen:
+            pairs.append((seen[what], point.main.key))
+        seen[what] = point.main.key
+    return pairs
+
+
+def _mains(found: Survey) -> list[object]:
+    return [each.main for each in found.newest]
+
+
+def _with_parents(read: Callable[[Survey], Iterator[Snapshot]], wanted: Snapshot) -> Snapshot:
+    """A link of an old chain with its parents: another listing, of what is not newer."""
+    points = Points()
+    for snapshot in read(Survey()):
+        if order(snapshot) <= order(wanted):
+            points.add(snapshot)
+    linked = chain.link(points.needed(), KEPT)
+    return next((each for each in linked if each.main == wanted.main), wanted)
