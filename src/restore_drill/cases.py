@@ -58,5 +58,8 @@ CASES: dict[str, Case] = {case.short: case for case in _TABLE}
 BY_FUNCTION: dict[str, Case] = {case.function: case for case in _TABLE}
 ORDER: dict[str, int] = {case.short: index for index, case in enumerate(_TABLE)}
 
+#: The stages in the order in which they run.
+POSITION: dict[Stage, int] = {stage: position for position, stage in enumerate(Stage)}
+
 #: Which case bears the cause when a stage breaks.
 OWNER: dict[Stage, str] = {case.owns: case.short for case in _TABLE if case.owns}

@@ -6,9 +6,10 @@ asks for it, or for anything behind it, gets :class:`StageBroken` with the stage
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from restore_drill import disk
 from restore_drill.cases import OWNER
 from restore_drill.checks.base import Baseline, Check, CheckContext
 from restore_drill.engines.base import Engine, Restored, RestoreOptions
-from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError
+from restore_drill.errors import BackupFailed, Blocked, CouldNotVerify, DeadlineExceeded, RestoreDrillError
 from restore_drill.evidence.record import DrillRecord
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.history import CopyHistory
@@ -70,6 +71,26 @@ class Measured:
         return self.check.judge(self.facts, self.context)
 
 
+@dataclass(frozen=True, slots=True)
+class DrillResults:
+    """Everything that one drill measured, as values that another process can judge.
+
+    Attributes:
+        stages: The result of each stage that came to an end.
+        broken: The stage that broke, and its error.
+        measured: What content cases are judged by: facts, or why there are none.
+        seconds: How long each stage and measurement took, by short name and detail of the case that stands for it.
+    """
+
+    stages: dict[Stage, Any]
+    broken: tuple[Stage, RestoreDrillError] | None
+    measured: dict[PlannedCase, Mapping[str, Any] | RestoreDrillError]
+    baseline: Baseline
+    recorded: Mapping[str, int] | None
+    disposal: Disposal | None
+    seconds: dict[tuple[str, str], float]
+
+
 class Drill:
     """One snapshot of one copy on its way back.
 
@@ -87,9 +108,12 @@ class Drill:
         self.target = target
         self.copy = copy
         self.run = run
+        self.cases = selected
         self.selected = frozenset(case.case for case in selected)
         self.record = DrillRecord(run.directory, target.name, f"{copy.name}.{purpose}" if purpose else copy.name)
         self.disposal: Disposal | None = None
+        self.seconds: dict[tuple[str, str], float] = {}
+        self._adopted: DrillResults | None = None
         self._results: dict[Stage, Any] = {}
         self._broken: StageBroken | None = None
         self._measured: dict[PlannedCase, Measured | RestoreDrillError] = {}
@@ -152,7 +176,8 @@ class Drill:
         except Exception as problem:
             self._break(stage, unexpected(problem))
         finally:
-            self.record.end(stage, started, time.monotonic() - clock, self._results.get(stage))
+            self.seconds[OWNER[stage], ""] = seconds = time.monotonic() - clock
+            self.record.end(stage, started, seconds, self._results.get(stage))
         return result
 
     def _break(self, stage: Stage, problem: RestoreDrillError) -> NoReturn:
@@ -237,6 +262,7 @@ class Drill:
             wanted=self.selected,
             allow_empty=self.target.model.expect.allow_empty,
             threads=self.run.threads,
+            integrity=self.target.model.expect.integrity,
         )
         self.run.progress.begin(self.target.name, self.copy.name, "restore", -1)
         clock = time.monotonic()
@@ -266,22 +292,33 @@ class Drill:
             StageBroken: It was not restored.
             CouldNotVerify: It could not be measured.
         """
-        restored = self.restored()
+        self.reach(Stage.RESTORE)
         if case not in self._measured:
-            self._measured[case] = self._measure(case, restored)
-        found = self._measured[case]
+            if self._adopted is None:
+                found = self._measure(case, self.restored())
+                self._measured[case] = self._blame(found) if isinstance(found, BackupFailed) else found
+            else:
+                self._measured[case] = self._adopt_one(case, self._adopted.measured[case])
+        outcome = self._measured[case]
+        if isinstance(outcome, RestoreDrillError):
+            raise outcome
+        return outcome
+
+    def _adopt_one(
+        self, case: PlannedCase, found: Mapping[str, Any] | RestoreDrillError
+    ) -> Measured | RestoreDrillError:
         if isinstance(found, RestoreDrillError):
-            raise found
-        return found
+            return found
+        return Measured(_check(case), found, self._context(case))
 
     def _measure(self, case: PlannedCase, restored: Restored) -> Measured | RestoreDrillError:
-        name = case.detail if case.case == "check" else case.case
+        name = _name(case)
         context = self._context(case)
         self.run.progress.begin(self.target.name, self.copy.name, name, -1)
         started, clock = datetime.now(UTC), time.monotonic()
         facts: dict[str, Any] = {}
         try:
-            check: Check = load("checks", name)()
+            check = _check(case)
             facts = check.measure(restored, context)
             return Measured(check, facts, context)
         except RestoreDrillError as problem:
@@ -290,7 +327,17 @@ class Drill:
             return unexpected(problem)
         finally:
             self.run.progress.end()
-            self.record.check(case, started, time.monotonic() - clock, facts)
+            self.seconds[case.case, case.detail] = seconds = time.monotonic() - clock
+            self.record.check(case, started, seconds, facts)
+
+    def _blame(self, problem: BackupFailed) -> RestoreDrillError:
+        """Damage that keeps several cases from measuring is borne by one: by integrity, else by the first of them."""
+        for other, found in self._measured.items():
+            if isinstance(found, BackupFailed):
+                return Blocked(other.case, found.cause)
+            if other.case == "integrity" and isinstance(found, Measured) and not (verdict := found.judge()).passed:
+                return Blocked(other.case, verdict.message)
+        return problem
 
     def _context(self, case: PlannedCase) -> CheckContext:
         expect = self.target.model.expect
@@ -308,7 +355,11 @@ class Drill:
         )
 
     def _recorded_counts(self) -> Mapping[str, int] | None:
-        return self.repository.recorded_counts(self.located().snapshot)
+        if self._adopted is not None:
+            return self._adopted.recorded
+        if not hasattr(self, "_recorded"):
+            self._recorded = self.repository.recorded_counts(self.located().snapshot)
+        return self._recorded
 
     # --- what it rests on ------------------------------------------------------------------------------------------
 
@@ -347,8 +398,12 @@ class Drill:
 
     def baseline(self) -> Baseline:
         """What the restored system is compared with; not initialised when there is no state."""
-        history = self.history_or_none
-        return Baseline() if history is None else history.baseline(self.run.clock())
+        if self._adopted is not None:
+            return self._adopted.baseline
+        if not hasattr(self, "_baseline"):
+            history = self.history_or_none
+            self._baseline = Baseline() if history is None else history.baseline(self.run.clock())
+        return self._baseline
 
     def _enter_sandbox(self) -> Sandbox:
         if self._sandbox is None:
@@ -395,6 +450,53 @@ class Drill:
             found |= {"restore_seconds": round(restore.seconds, 3), "rto_seconds": round(restore.rto_seconds, 3)}
         return found
 
+    # --- in another process ---------------------------------------------------------------------------------------
+
+    def complete(self, content: Iterable[PlannedCase], upto: Stage) -> DrillResults:
+        """Run all of it at once: every stage up to one, every measurement, disposal.
+
+        Args:
+            content: The content cases that will be judged, in their order.
+            upto: The last stage that anybody asks for.
+        """
+        try:
+            if upto is not Stage.LOCATE:
+                with contextlib.suppress(CouldNotVerify):  # tried again, and reported, by the stage that needs it
+                    self._enter_sandbox()
+            self.reach(upto)
+            for case in content:
+                with contextlib.suppress(RestoreDrillError):  # kept, and borne by the case
+                    self.measure(case)
+        except StageBroken:
+            pass  # kept, too
+        finally:
+            self.close()
+        measured = {
+            case: found.facts if isinstance(found, Measured) else found for case, found in self._measured.items()
+        }
+        broken = (self._broken.stage, self._broken.error) if self._broken else None
+        recorded = getattr(self, "_recorded", None)
+        return DrillResults(self._results, broken, measured, self.baseline(), recorded, self.disposal, self.seconds)
+
+    def adopt(self, results: DrillResults) -> None:
+        """Take over what another process measured: nothing is measured here any more."""
+        self._adopted = results
+        self._results = results.stages
+        self._broken = StageBroken(*results.broken) if results.broken else None
+        self.disposal = results.disposal
+        self.seconds = results.seconds
+
+    def seconds_elsewhere(self, case: PlannedCase) -> float:
+        """Seconds that another process spent on what a case stands for, told once.
+
+        What stands for no selected case goes to the one that asks first.
+        """
+        if self._adopted is None:
+            return 0.0
+        mine = (case.case, case.detail)
+        selected = {(each.case, each.detail) for each in self.cases}
+        return sum(self.seconds.pop(key) for key in list(self.seconds) if key == mine or key not in selected)
+
     # --- the end --------------------------------------------------------------------------------------------------
 
     def dispose(self) -> Disposal:
@@ -406,7 +508,8 @@ class Drill:
             keep = self.run.options.keep_restored and self._restored is not None
             sandbox, self._sandbox, self._restored = self._sandbox, None, None
             self.disposal = sandbox.dispose(keep=keep)
-            self.record.disposed(started, time.monotonic() - clock, self.disposal)
+            self.seconds["disposed", ""] = seconds = time.monotonic() - clock
+            self.record.disposed(started, seconds, self.disposal)
         return self.disposal or Disposal()
 
     def close(self) -> None:
@@ -415,6 +518,16 @@ class Drill:
             self.dispose()
         finally:
             self.record.close()
+
+
+def _name(case: PlannedCase) -> str:
+    """The name of the check that a content case is judged by."""
+    return case.detail if case.case == "check" else case.case
+
+
+def _check(case: PlannedCase) -> Check:
+    check: Check = load("checks", _name(case))()
+    return check
 
 
 def unexpected(problem: Exception) -> CouldNotVerify:

@@ -90,6 +90,11 @@ class Blocked(CouldNotVerify):
     def __init__(self, by: str, cause: str) -> None:
         super().__init__(f"blocked by {by}: {cause}")
         self.by = by
+        self._why = cause
+
+    def __reduce__(self) -> tuple[type[Blocked], tuple[str, str]]:
+        """How it travels from one process to another."""
+        return type(self), (self.by, self._why)
 
 
 class UsageProblem(RestoreDrillError):

@@ -129,7 +129,7 @@ class _Crew:
 def _serve(channel: socket.socket, work: Callable[[Any], Any], parent: int) -> NoReturn:
     status = 1
     try:
-        _die_with(parent)
+        end_with(parent, signal.SIGKILL)
         while (task := _receive(channel)) is not None:
             _send(channel, _answer(work, task))
         status = 0
@@ -137,12 +137,12 @@ def _serve(channel: socket.socket, work: Callable[[Any], Any], parent: int) -> N
         os._exit(status)
 
 
-def _die_with(parent: int) -> None:
-    """Let the kernel end this process when its parent dies: it holds open whatever the parent's own caller waits on."""
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Have the kernel signal this process when its parent ends: it holds open whatever the parent's caller waits on."""
     with contextlib.suppress(ImportError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from restore_drill.cases import CASES, POSITION
 from restore_drill.catalogue.models import RetentionRule
-from restore_drill.drill import Drill, StageBroken
+from restore_drill.drill import Drill, DrillResults, StageBroken
 from restore_drill.errors import CouldNotVerify
 from restore_drill.facts import Located
 from restore_drill.model import PayloadForm, Stage, Verdict
-from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
+from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget, sort_key
 from restore_drill.policy.copies import Agreement, CopyContent, CopyStanding
 from restore_drill.policy.retention import RetentionFacts
 from restore_drill.policy.snapshot import broken_bounds
 from restore_drill.quantities import format_duration, format_instant
 from restore_drill.repositories.base import Transfer
 from restore_drill.run import Run
+
+#: How far the drill of every copy must have come for a case across copies.
+_ACROSS = {"agree": Stage.CHAIN, "retention": Stage.LOCATE}
 
 
 @dataclass(slots=True)
@@ -86,6 +90,21 @@ class TargetDrill:
         """``whole`` when every planned case of a copy's drill (or of the target as a whole) was selected."""
         planned = self.outcomes[copy].planned if copy else {case for case in self.target.cases() if not case.copy}
         return "whole" if planned <= self._selected else "partial"
+
+    def complete(self) -> Iterator[tuple[str, DrillResults]]:
+        """Run the drills of all copies at once, one after the other; for a process that does not judge."""
+        across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS}
+        for copy in self.target.copies:
+            cases = [case for case in self._selected if case.copy == copy.name]
+            needs = ({CASES[case.case].needs for case in cases} | across) - {Stage.DISPOSE}
+            if needs:
+                content = [case for case in cases if CASES[case.case].needs is Stage.CONTENT]
+                content.sort(key=lambda case: sort_key(case, self.target))
+                yield copy.name, self.drill(copy.name).complete(content, max(needs, key=POSITION.__getitem__))
+
+    def adopt(self, copy: str, results: DrillResults) -> None:
+        """Take over what another process measured of a copy."""
+        self.drill(copy).adopt(results)
 
     def leave(self, copy: str) -> None:
         """Dispose of a copy's drill; what it measured stays known."""

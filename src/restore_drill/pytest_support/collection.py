@@ -47,7 +47,7 @@ class Collection:
         elif marker is not None:
             self._parametrize(metafunc, self._own(metafunc, marker))
         else:
-            raise pytest.UsageError(
+            raise pytest.Collector.CollectError(
                 f"{metafunc.definition.nodeid} uses a drill: say of which target with @pytest.mark.target('NAME')"
             )
 
@@ -57,7 +57,7 @@ class Collection:
             target = self._plan.by_name.get(name)
             if target is None:
                 known = ", ".join(self._plan.by_name) or "none"
-                raise pytest.UsageError(
+                raise pytest.Collector.CollectError(
                     f"{metafunc.definition.nodeid}: the catalogue has no target {name!r}; it has {known}"
                 )
             found += [(PlannedCase(name, copy.name, OWN), target) for copy in target.copies]

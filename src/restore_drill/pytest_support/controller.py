@@ -51,6 +51,7 @@ class Controller:
         self._estate: Any = None
         self.planned: dict[str, PlannedCase] = {}
         self.results: dict[PlannedCase, CaseResult] = {}
+        self._under_way: dict[str, Any] = {}
         self.not_run: list[str] = []
         self.problems: list[str] = []
         self.seconds: dict[str, float] = {}
@@ -113,6 +114,9 @@ class Controller:
             self._others_failed |= report.failed
             return
         self.seconds[case.target] = self.seconds.get(case.target, 0.0) + report.duration
+        self._under_way[report.nodeid] = getattr(report, "node", None)
+        if report.when == "teardown":
+            del self._under_way[report.nodeid]
         wire = getattr(report, "restore_drill", None)
         if wire is not None:
             result = CaseResult.from_wire(wire)
@@ -138,6 +142,8 @@ class Controller:
         result = CaseResult(case, Verdict.ERROR, message, remedy, blocked_by=blocked_by)
         path, _, name = nodeid.partition("::")
         common: dict[str, Any] = {"nodeid": nodeid, "location": (path, None, name), "keywords": {}, "duration": 0.0}
+        if self._under_way.get(nodeid) is not None:  # JUnit would take the same case of another worker for another one
+            common["node"] = self._under_way[nodeid]
         properties = [("verdict", "error"), ("case", case.case), ("target", case.target), ("copy", case.copy)]
         report = pytest.TestReport(outcome="failed", longrepr=text(result), when="setup", **common)
         report.restore_drill = result.to_wire()  # type: ignore[attr-defined]
@@ -220,7 +226,10 @@ class Controller:
 
 
 def _ask_for_junit(config: pytest.Config, directory: Path) -> str:
-    """Have pytest write JUnit into the run's directory, unless somebody wants it elsewhere; returns where."""
-    if not config.option.xmlpath:
+    """Have pytest write JUnit into the run's directory, unless somebody wants it elsewhere; returns where.
+
+    Where cases are only collected there is nothing to report.
+    """
+    if not config.option.xmlpath and not config.option.collectonly:
         config.option.xmlpath = str(directory / "junit.xml")
     return os.path.abspath(str(config.option.xmlpath))  # noqa: PTH100 - as pytest itself resolves it

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from restore_drill.ahead import Ahead, Task
 from restore_drill.cases import CASES
 from restore_drill.drill import Drill, Measured, StageBroken
 from restore_drill.errors import BackupFailed, Blocked
@@ -17,7 +19,8 @@ from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.policy.copies import Agreement, CopyStanding
 from restore_drill.policy.retention import RetentionFacts
 from restore_drill.pytest_support.collection import CASE
-from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.pytest_support.naming import OWN, CaseDirectory
+from restore_drill.pytest_support.progress import SharedProgress
 from restore_drill.pytest_support.verdicts import CaseFailed, failed, passed
 from restore_drill.results import CaseResult, text
 from restore_drill.sandboxes import launcher
@@ -152,7 +155,7 @@ class CaseView:
             StageBroken: A stage that it needs is broken.
             RestoreDrillError: It could not be measured.
         """
-        needs = CASES[self.case.case].needs
+        needs = Stage.RESTORE if self.case.case == OWN else CASES[self.case.case].needs
         if needs is Stage.TARGET:
             return
         if needs is Stage.DISPOSE:
@@ -179,6 +182,7 @@ class Running:
         self._directory = directory
         self._selected: dict[str, list[PlannedCase]] = {}
         self._whole: TargetDrill | None = None
+        self._ahead: Ahead | None = None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected: it decides what is measured and who bears a cause."""
@@ -187,8 +191,23 @@ class Running:
             if case is not None:
                 self._selected.setdefault(case.target, []).append(case)
         if self._selected and not session.config.option.collectonly:
-            launcher.prestart()  # it is ready by the time that the first snapshot is located
+            if _may_go_ahead(session.config):
+                self._ahead = self._plan_ahead()
+            if self._ahead is None:
+                launcher.prestart()  # it is ready by the time that the first snapshot is located
             gc.freeze()  # thousands of items live as long as the session: looking at them again and again is in vain
+
+    def _plan_ahead(self) -> Ahead | None:
+        """Have drills done ahead, where there are several; one with a case of the user's own needs the live system."""
+        tasks, own = [], 0
+        for name, cases in self._selected.items():
+            if any(case.case == OWN for case in cases):
+                own += 1
+            else:
+                tasks.append(Task(self._run.plan.by_name[name], frozenset(cases), after=own))
+        directory = self._run.directory
+        teller = lambda: SharedProgress(directory, f"ahead.{os.getpid()}")  # noqa: E731 - made in the other process
+        return Ahead(self._run, tasks, teller) if len(tasks) > 1 else None
 
     def fixture(self, request: pytest.FixtureRequest) -> CaseView:
         """The ``drill`` fixture of an item."""
@@ -205,7 +224,21 @@ class Running:
         if self._whole is None or self._whole.target.name != name:
             self._leave()
             self._whole = TargetDrill(self._run.plan.by_name[name], self._run, self._selected.get(name, ()))
+            self._adopt(self._whole)
         return self._whole
+
+    def _adopt(self, whole: TargetDrill) -> None:
+        """Take over what was measured ahead; without that, this process measures."""
+        if self._ahead is None:
+            return
+        try:
+            found = self._ahead.take(whole.target.name)
+        except OSError:
+            self._ahead.close()
+            self._ahead = None
+            return
+        for copy, results in (found or {}).items():
+            whole.adopt(copy, results)
 
     def _bear(self, case: PlannedCase, broken: StageBroken) -> Exception:
         """The cause for the case that owns the stage, or for the first that needs it if that is deselected."""
@@ -233,6 +266,8 @@ class Running:
         result = self._result(item, case, call, report)
         if result is not None:
             self._conclude(item, case, result, report)
+        if call.when == "setup" and case.copy and self._whole is not None:
+            report.duration += self._whole.drill(case.copy).seconds_elsewhere(case)
         if call.when == "teardown":  # where JUnit and the terminal take them from
             report.user_properties = _properties(item)
         return report
@@ -287,11 +322,13 @@ class Running:
             return
         following = nextitem.stash.get(CASE, None) if nextitem is not None else None
         drill = self._whole.drill(here.copy) if here.copy else None
+        leaving = following is None or (following.target, following.copy) != (here.target, here.copy)
         if following is None or following.target != here.target:
             self._leave()
-        elif following.copy != here.copy and here.copy:
+        elif leaving and here.copy:
             self._whole.leave(here.copy)
-        if drill is not None and drill.disposal and drill.disposal.left and here.case != "disposed":
+        # A drill that was done ahead is disposed of long before its last case.
+        if leaving and drill is not None and drill.disposal and drill.disposal.left and here.case != "disposed":
             disposal = drill.disposal
             raise BackupFailed(
                 f"{len(disposal.left)} thing(s) of the restored copy could not be removed: {disposal.reason}",
@@ -303,6 +340,8 @@ class Running:
     def pytest_sessionfinish(self) -> None:
         """Dispose of what an interruption left."""
         self._leave()
+        if self._ahead is not None:
+            self._ahead.close()
         self._run.close()
         close_all()
 
@@ -310,6 +349,15 @@ class Running:
         whole, self._whole = self._whole, None
         if whole is not None:
             whole.close()
+            if self._ahead is not None and any(case.case == OWN for case in self._selected[whole.target.name]):
+                self._ahead.left()
+
+
+def _may_go_ahead(config: pytest.Config) -> bool:
+    """Whether drills may be done before their cases are run: not on a worker, not where a run may end early."""
+    option = config.option
+    alone = not hasattr(config, "workerinput") and not getattr(option, "tx", None)
+    return alone and not option.maxfail and not option.usepdb and not option.trace and len(os.sched_getaffinity(0)) > 1
 
 
 def redacted(wire: dict[str, Any]) -> dict[str, Any]:

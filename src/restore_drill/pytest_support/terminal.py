@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -37,6 +37,7 @@ class Terminal:
         self._seconds: dict[tuple[str, str], float] = {}
         self._properties: dict[tuple[str, str], dict[str, str]] = {}
         self._watcher: Watcher | None = None
+        self._stream: IO[str] | None = None
         self._counted = False
 
     @property
@@ -107,25 +108,30 @@ class Terminal:
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        interactive = sys.__stdout__ is not None and sys.__stdout__.isatty() and not os.environ.get("CI")
-        every, patience = (1.0, 2.0) if interactive else (30.0, 20.0)
+        # With -v and -q pytest's own lines are at the bottom, which must not be overwritten.
+        interactive = (
+            self._lines and sys.__stdout__ is not None and sys.__stdout__.isatty() and not os.environ.get("CI")
+        )
+        heartbeat = self._config.getoption("--heartbeat")
+        every, patience = (1.0, 2.0) if interactive else (heartbeat, min(heartbeat, 20.0))
         show = self._show_transient if interactive else self._show_heartbeat
+        self._stream = _uncaptured(self._reporter._tw._file)
         self._watcher = Watcher(self._controller.run.directory, show, every, patience)
         self._watcher.start()
 
     def _show_transient(self, lines: Sequence[str]) -> None:
         """One line at the bottom that the next line of a drill overwrites."""
-        writer = self._reporter._tw
         text = "; ".join(lines)
-        if text:
-            width = max(writer.fullwidth - 4, 20)
-            writer._file.write(f"\r\x1b[K  {text[:width]}\r")
-            writer._file.flush()
+        if text and self._stream is not None:
+            width = max(self._reporter._tw.fullwidth - 4, 20)
+            self._stream.write(f"\r\x1b[K  {text[:width]}\r")
+            self._stream.flush()
 
     def _show_heartbeat(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._reporter.write_line(f"  ... {line}")
-        self._reporter.flush()
+        if lines and self._stream is not None:
+            begun = "\n" if self._reporter.currentfspath else ""  # pytest is in the middle of a line
+            self._stream.write(begun + "".join(f"  ... {line}\n" for line in lines))
+            self._stream.flush()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
@@ -197,6 +203,8 @@ class Terminal:
         """Stop watching before pytest writes its summary."""
         if self._watcher is not None:
             self._watcher.stop()
+        if self._stream is not None and self._stream is not self._reporter._tw._file:
+            self._stream.close()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -245,6 +253,14 @@ class Terminal:
     def _write_kept(self) -> None:
         for path in self._controller.kept:
             self._reporter.write_line(f"kept for inspection: {path} (remove it with restore-drill clean --kept)")
+
+
+def _uncaptured(file: IO[str]) -> IO[str]:
+    """The same output for a thread that writes while a case runs, when pytest captures the descriptor itself."""
+    try:
+        return os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", errors="replace")
+    except (AttributeError, OSError, ValueError):  # not a file of the system's: nobody captures it
+        return file
 
 
 def _word(results: Sequence[CaseResult]) -> tuple[str, str]:

@@ -1,0 +1,217 @@
+"""Drill in a process of its own while this one judges and reports what it measured before.
+
+One drill runs at a time, as without: only the judging, which is pytest's work, goes on meanwhile. The process is forked
+when the first drill begins, so that it has whatever plug-ins, clocks and variables this one has by then; it never
+returns into pytest. When it dies, the drill it died in could not be verified, and the next ones get another process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from types import FrameType
+from typing import NoReturn
+
+from restore_drill.checks.base import Baseline
+from restore_drill.drill import DrillResults
+from restore_drill.errors import CouldNotVerify
+from restore_drill.forks import end_with
+from restore_drill.model import Stage
+from restore_drill.plan import PlannedCase, PlannedTarget
+from restore_drill.run import Progress, Run
+from restore_drill.sandboxes import launcher
+from restore_drill.sandboxes.directory import close_all
+from restore_drill.target_drill import TargetDrill
+
+#: Targets that may be drilled before they are judged: judging comes in bursts.
+_WINDOW = 4
+#: Seconds in which a process that was told to end must have removed what it restored.
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A target to be drilled ahead.
+
+    Attributes:
+        cases: The cases of it that will be judged.
+        after: How many targets before it this process drills itself: they must have been left first.
+    """
+
+    target: PlannedTarget
+    cases: frozenset[PlannedCase]
+    after: int = 0
+
+
+class Ahead:
+    """Drills targets in a forked process, in a given order.
+
+    Args:
+        run: Shared by all drills of this process; the forked one gets connections of its own.
+        tasks: What is drilled, in the order in which it will be asked for.
+        progress: Makes the forked process's teller of progress.
+    """
+
+    def __init__(self, run: Run, tasks: Sequence[Task], progress: Callable[[], Progress]) -> None:
+        self._run = run
+        self._tasks = list(tasks)
+        self._position = {task.target.name: position for position, task in enumerate(tasks)}
+        self._progress = progress
+        self._granted = 0
+        self._done = 0
+        self._left = 0
+        self._received: dict[str, dict[str, DrillResults]] = {}
+        self._line: Connection | None = None
+        self._pid = 0
+
+    def left(self) -> None:
+        """This process has left one more of the targets that it drills itself."""
+        self._left += 1
+        if self._line is not None:
+            self._grant()
+
+    def take(self, target: str) -> dict[str, DrillResults] | None:
+        """What was measured of a target, by copy; waits for it. ``None`` when it is no task, or was passed before.
+
+        Raises:
+            OSError: There is no room for another process.
+        """
+        position = self._position.get(target)
+        if position is None or position < self._done:
+            return None
+        while self._done <= position:
+            if self._line is None:
+                self._start()
+            self._grant(position)
+            self._receive()
+        return self._received.pop(target)
+
+    def close(self) -> None:
+        """End the process; what it restored is gone when this returns, or is left to the reaper."""
+        if self._line is None:
+            return
+        idle = self._granted <= self._done
+        self._line.close()
+        self._line = None
+        if not idle:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+        self._await_end()
+
+    # --- this side ------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of other threads: what they hold (a terminal's line, a heartbeat) is not used there.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            ours.close()
+            _serve(self, theirs)
+        theirs.close()
+        self._pid, self._line = pid, ours
+        self._granted = self._done
+
+    def _grant(self, needed: int = -1) -> None:
+        """Allow as many more targets as the window and this process's own drills leave room for."""
+        assert self._line is not None  # noqa: S101 - asked only when it runs
+        while self._granted < min(self._done + _WINDOW, len(self._tasks)):
+            if self._granted > needed and self._tasks[self._granted].after > self._left:
+                return
+            self._granted += 1
+            with contextlib.suppress(BrokenPipeError):  # its end is noticed where its answer is awaited
+                self._line.send_bytes(b"go")
+
+    def _receive(self) -> None:
+        """Take all results of the next target."""
+        assert self._line is not None  # noqa: S101 - as above
+        task = self._tasks[self._done]
+        found: dict[str, DrillResults] = {}
+        try:
+            while (answer := self._line.recv()) is not None:
+                copy, results = answer
+                found[copy] = results
+        except (EOFError, ConnectionResetError):
+            problem = self._died()
+            for copy in task.target.copies:
+                found.setdefault(copy.name, _nothing(problem))
+        self._received = {task.target.name: found}
+        self._done += 1
+
+    def _died(self) -> CouldNotVerify:
+        assert self._line is not None  # noqa: S101 - as above
+        self._line.close()
+        self._line = None
+        status = self._await_end()
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return CouldNotVerify(
+            f"the process that drilled it {how}",
+            remedy="Drill this target alone to see why; short of memory, the kernel ends the largest process.",
+        )
+
+    def _await_end(self) -> int:
+        """The exit status of the process, which is killed when it does not end in time."""
+        descriptor = os.pidfd_open(self._pid)
+        try:
+            if not select.select([descriptor], [], [], _PATIENCE)[0]:
+                os.kill(self._pid, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    # --- the other side -------------------------------------------------------------------------------------------
+
+    def drill_all(self, line: Connection) -> None:
+        """Drill what is allowed until nothing more is; the forked process's whole work."""
+        run = Run(
+            self._run.id, self._run.directory, self._run.plan, self._run.options, self._run.clock, self._progress()
+        )
+        launcher.prestart()
+        try:
+            for task in self._tasks[self._done :]:
+                line.recv_bytes()
+                whole = TargetDrill(task.target, run, task.cases)
+                try:
+                    for answer in whole.complete():
+                        line.send(answer)
+                finally:
+                    whole.close()
+                line.send(None)
+            line.recv_bytes()
+        finally:
+            run.close()
+            close_all()
+
+
+def _nothing(problem: CouldNotVerify) -> DrillResults:
+    return DrillResults({}, (Stage.LOCATE, problem), {}, Baseline(), None, None, {})
+
+
+def _serve(ahead: Ahead, line: Connection) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the other one ends this one
+        signal.signal(signal.SIGTERM, _interrupt)
+        end_with(os.getppid(), signal.SIGTERM)
+        ahead.drill_all(line)
+        status = 0
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
