@@ -430,6 +430,11 @@ class Drill:
             raise CouldNotVerify("the snapshot to compare with vanished since it was listed", stage=Stage.FETCH)
         return self.repository.fetch(snapshot, self._staging(self._enter_sandbox(), discard=True))
 
+    @property
+    def progress(self) -> int:
+        """How many stages have come to an end; what :meth:`properties` says depends on nothing else."""
+        return len(self._results)
+
     def properties(self) -> dict[str, Any]:
         """What is known so far and told with every case: snapshot, digest, sizes, seconds of the stages."""
         located: Located | None = self._results.get(Stage.LOCATE)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from restore_drill.checks.base import Baseline
@@ -213,7 +214,20 @@ class History:
 
     def record(self, target: str, copy: str, summary: DrillSummary) -> None:
         """Remember a whole drill."""
-        self._change(target, lambda document: _record(document, copy, summary))
+        self.record_all({(target, copy): summary})
+
+    def record_all(self, summaries: Mapping[tuple[str, str], DrillSummary]) -> None:
+        """Remember whole drills, by target and copy."""
+        by_target: dict[str, list[tuple[str, DrillSummary]]] = {}
+        for (target, copy), summary in summaries.items():
+            by_target.setdefault(target, []).append((copy, summary))
+
+        def edit(drills: list[tuple[str, DrillSummary]], document: dict[str, Any]) -> None:
+            for copy, summary in drills:
+                _record(document, copy, summary)
+
+        changes = {_name(target): self._changing(target, partial(edit, drills)) for target, drills in by_target.items()}
+        self._state.update_many(changes)
 
     def accept(self, target: str, what: str, reason: str, by: str, at: float) -> None:
         """Remember that a person accepted a change: ``rows:TABLE``, ``size`` or ``pin:KEY``."""
@@ -238,12 +252,15 @@ class History:
         self._state.update("durations.json", change)
 
     def _change(self, target: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        self._state.update(_name(target), self._changing(target, edit))
+
+    def _changing(self, target: str, edit: Callable[[dict[str, Any]], None]) -> Callable[[bytes | None], bytes]:
         def change(existing: bytes | None) -> bytes:
             document = self._current(existing) or {"version": _VERSION, "target": target, "since": self._epoch()}
             edit(document)
             return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
-        self._state.update(_name(target), change)
+        return change
 
     def _current(self, raw: bytes | None) -> dict[str, Any] | None:
         document = _versioned(raw, self._state.where())

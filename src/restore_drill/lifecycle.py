@@ -48,10 +48,16 @@ def open_run(run: Run) -> None:
 
 
 def reap(run: Run) -> list[str]:
-    """Remove the work directories of runs (and workers) that no longer exist."""
+    """Remove the work directories of runs (and workers) that no longer exist.
+
+    Where nothing may be made nothing is looked for: every drill that would restore there says why it cannot.
+    """
     from restore_drill.sandboxes.reaper import reap as reap_directories
 
-    return [str(path) for path in reap_directories(run.work_dir)]
+    try:
+        return [str(path) for path in reap_directories(run.work_dir)]
+    except CouldNotVerify:
+        return []
 
 
 def remember(run: Run, drills: Mapping[tuple[str, str], DrillAccount], seconds: Mapping[str, float]) -> None:
@@ -63,8 +69,7 @@ def remember(run: Run, drills: Mapping[tuple[str, str], DrillAccount], seconds: 
     whole = [(key, account) for key, account in drills.items() if account.whole]
     if not whole or not run.history.initialised:
         return
-    for (target, copy), account in whole:
-        run.history.record(target, copy, _summary(run, account))
+    run.history.record_all({key: _summary(run, account) for key, account in whole})
     run.history.record_durations({target: round(seconds.get(target, 0.0), 3) for (target, _), _ in whole})
 
 

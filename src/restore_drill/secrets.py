@@ -78,8 +78,9 @@ _HINT = re.compile(r"SECRET-KEY|PRIVATE KEY|://|X-Amz-|sig=", re.IGNORECASE)
 def redact(text: str) -> str:
     """Replace every known secret, private key and signed URL part in a text that is about to be written."""
     # The longest first: a secret may begin with another one, and its end must not be left.
-    for secret in sorted((known for known in _KNOWN if known in text), key=len, reverse=True):
-        text = text.replace(secret, _MASK)
+    if _KNOWN:
+        for secret in sorted((known for known in _KNOWN if known in text), key=len, reverse=True):
+            text = text.replace(secret, _MASK)
     if _HINT.search(text):
         for shape in _SHAPES:
             text = shape.sub(_MASK, text)

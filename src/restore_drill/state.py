@@ -13,7 +13,8 @@ import random
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ from restore_drill.stores.base import StoreSettings
 
 Change = Callable[[bytes | None], bytes]
 _ATTEMPTS = 8
+#: Documents that are written at the same time.
+_AT_ONCE = 8
 #: Seconds that a run waits at most when another one was faster; twice as long each time.
 _PAUSE = 0.05
 _Answer = TypeVar("_Answer")
@@ -46,6 +49,15 @@ class State(ABC):
         Raises:
             CouldNotVerify: The place cannot be written.
         """
+
+    def update_many(self, changes: Mapping[str, Change]) -> None:
+        """Replace several documents; when one of them cannot be written, others may have been.
+
+        Raises:
+            CouldNotVerify: The place cannot be written.
+        """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self.update, changes.keys(), changes.values()))
 
     @abstractmethod
     def where(self) -> str:
@@ -73,13 +85,31 @@ class DirectoryState(State):
 
     def update(self, name: str, change: Change) -> None:
         """Change a file under the directory's lock."""
-        path = self._root / name
+        self.update_many({name: change})
+
+    def update_many(self, changes: Mapping[str, Change]) -> None:
+        """Change several files under one lock: all are written out together before the first takes its name."""
+        if not changes:
+            return
+        written: list[tuple[Path, Path]] = []
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                _replace(path, change(self.read(name)))
+                for name, change in changes.items():
+                    path = self._root / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    written.append((_write(path, change(self.read(name))), path))
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    list(pool.map(_sync, (temporary for temporary, _ in written)))
+                while written:
+                    temporary, path = written[-1]
+                    temporary.replace(path)
+                    written.pop()
         except OSError as problem:
             raise _unusable(self, "written", problem.strerror) from problem
+        finally:
+            for temporary, _ in written:
+                temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -174,17 +204,26 @@ def open_state(settings: StoreSettings) -> State:
     return BucketState(settings)
 
 
-def _replace(path: Path, body: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _write(path: Path, body: bytes) -> Path:
+    """Write a document beside its place, under a name that is nobody's."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(body)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave an empty document under the name
-        Path(temporary).replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    return temporary
+
+
+def _sync(path: Path) -> None:
+    """Have a document on disk: a power cut must not leave an empty one under its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(state: State, what: str, why: str | None) -> CouldNotVerify:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from restore_drill.cases import CASES, POSITION
@@ -23,6 +24,7 @@ from restore_drill.quantities import format_duration, format_instant
 from restore_drill.repositories.base import Transfer
 from restore_drill.run import Run
 
+_Described = TypeVar("_Described")
 #: How far the drill of every copy must have come for a case across copies.
 _ACROSS = {"agree": Stage.CHAIN, "retention": Stage.LOCATE}
 
@@ -73,6 +75,7 @@ class TargetDrill:
         self.run = run
         self._selected = frozenset(selected)
         self._drills: dict[str, Drill] = {}
+        self._described: dict[str, tuple[int, Any]] = {}
         planned = target.cases()
         self.outcomes = {
             copy.name: Outcome(frozenset(case for case in planned if case.copy == copy.name)) for copy in target.copies
@@ -105,6 +108,14 @@ class TargetDrill:
     def adopt(self, copy: str, results: DrillResults) -> None:
         """Take over what another process measured of a copy."""
         self.drill(copy).adopt(results)
+
+    def described(self, copy: str, describe: Callable[[TargetDrill, str], _Described]) -> _Described:
+        """What a function says of a copy's drill; asked again when the drill has come further."""
+        progress = self.drill(copy).progress if copy else 0
+        known = self._described.get(copy)
+        if known is None or known[0] != progress:
+            self._described[copy] = known = (progress, describe(self, copy))
+        return known[1]
 
     def leave(self, copy: str) -> None:
         """Dispose of a copy's drill; what it measured stays known."""

@@ -139,10 +139,9 @@ class CaseView:
         return datetime.fromtimestamp(self.now, self.zone).date()
 
     @property
-    def properties(self) -> Mapping[str, Any]:
+    def properties(self) -> list[tuple[str, object]]:
         """What is known of the drill so far, for JUnit."""
-        known = {"scope": self._whole.scope(self.case.copy), "estate": "demo" if self._whole.run.plan.demo else ""}
-        return {**known, **(self._drill.properties() if self.case.copy else {})}
+        return self._whole.described(self.case.copy, _describe)
 
     @property
     def _drill(self) -> Drill:
@@ -378,17 +377,24 @@ def _properties(item: pytest.Item) -> list[tuple[str, object]]:
     view = item.stash.get(_VIEW, None)
     if result is None or view is None:
         return []
-    found: dict[str, Any] = {
-        "verdict": result.verdict,
-        "case": result.case.case,
-        "target": result.case.target,
-        "tier": view.target.tier,
-        "copy": result.case.copy,
-        **view.properties,
+    found = {
         "expected": result.expected,
         "actual": result.actual,
         "tolerance": result.tolerance,
         "exception": result.exception,
         "blocked_by": result.blocked_by,
     }
-    return [(name, redact(str(value))) for name, value in found.items() if value not in (None, "")]
+    return [
+        ("verdict", str(result.verdict)), ("case", result.case.case), *view.properties, *_written(found)
+    ]  # fmt: skip
+
+
+def _describe(whole: TargetDrill, copy: str) -> list[tuple[str, object]]:
+    """What JUnit says with every case of a drill."""
+    demo = "demo" if whole.run.plan.demo else ""
+    known = {"target": whole.target.name, "tier": whole.target.tier, "copy": copy, "scope": whole.scope(copy)}
+    return _written({**known, "estate": demo, **(whole.drill(copy).properties() if copy else {})})
+
+
+def _written(values: Mapping[str, Any]) -> list[tuple[str, object]]:
+    return [(name, redact(str(value))) for name, value in values.items() if value not in (None, "")]
