@@ -151,9 +151,12 @@ def covers(exception: ApprovedException, case: PlannedCase) -> bool:
 
 
 def sort_key(case: PlannedCase, target: PlannedTarget) -> tuple[int, int]:
-    """Where a case stands within its target: copies in turn, stages in order, the target's own cases last."""
+    """Where a case stands within its target: copies in turn, stages in order, the target's own cases last.
+
+    A user's own cases stand with the content cases: behind what they need, before the restored copy is disposed of.
+    """
     names = [copy.name for copy in target.copies]
-    return (names.index(case.copy) if case.copy in names else len(names), ORDER.get(case.case, len(ORDER)))
+    return (names.index(case.copy) if case.copy in names else len(names), ORDER.get(case.case, ORDER["check"]))
 
 
 def _copy_cases(model: TargetModel, copy: PlannedCopy, content: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from restore_drill.pytest_support.running import CaseView
 
-#: Where a project's catalogue is looked for, below pytest's root directory.
+#: Where a project's catalogue is looked for, below its own directory.
 DEFAULT_CATALOGUE = os.path.join("drills", "targets.yaml")  # noqa: PTH118 - pathlib costs more than the whole plugin
 _NAME = "restore-drill"
 
@@ -30,6 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--work-dir", metavar="DIR", default="", help="Where drills restore to (default: TMPDIR).")
     group.addoption("--reports-dir", metavar="DIR", default="", help="Where runs are written (default: reports).")
+    group.addoption(
+        "--heartbeat", metavar="SECONDS", type=_seconds, default=30.0,
+        help="How often a log is told what takes long (default: 30); a terminal shows it all the time.",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,10 +58,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[CaseView]:
     """The drill that a standard case judges, measured as far as the case needs."""
     plugin: Any = request.config.pluginmanager.get_plugin("restore-drill-running")
     if plugin is None or not hasattr(request, "param"):
-        raise pytest.UsageError(
-            f"{request.node.nodeid} uses a drill, but no catalogue was found: give --catalogue PATH, set "
-            "RESTORE_DRILL_CATALOGUE, or make drills/targets.yaml with restore-drill init"
-        )
+        raise _no_catalogue(request)
     return plugin.fixture(request)  # type: ignore[no-any-return]
 
 
@@ -67,18 +68,50 @@ def restored(drill: CaseView) -> Any:
     return drill.restored
 
 
+def _seconds(text: str) -> float:
+    """A time that can be waited for.
+
+    Raises:
+        ValueError: It is none; argparse says so.
+    """
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+def _no_catalogue(request: pytest.FixtureRequest) -> BaseException:
+    """What ends the run, at once and not case by case; a worker has no say in that."""
+    message = (
+        f"{request.node.nodeid} uses a drill, but no catalogue was found: give --catalogue PATH, set "
+        "RESTORE_DRILL_CATALOGUE, or make drills/targets.yaml with restore-drill init"
+    )
+    if hasattr(request.config, "workerinput"):
+        return pytest.fail.Exception(message, pytrace=False)
+    return pytest.exit.Exception(message, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
 def _catalogue(config: pytest.Config) -> Path | None:
     """The catalogue this run is about: named by option or environment, or found below a directory that is collected."""
     named = config.getoption("--catalogue") or os.environ.get("RESTORE_DRILL_CATALOGUE")
     if named:
         return Path(config.invocation_params.dir, named)
-    found = os.path.join(str(config.rootpath), DEFAULT_CATALOGUE)  # noqa: PTH118 - as above
-    if not os.path.isfile(found):  # noqa: PTH113 - as above
-        return None
-    drills = os.path.dirname(found)  # noqa: PTH120 - as above
-    here = str(config.invocation_params.dir)
+    root, here = str(config.rootpath), str(config.invocation_params.dir)
     for argument in config.args:
         path = os.path.normpath(os.path.join(here, argument.split("::", 1)[0]))  # noqa: PTH118 - as above
-        if os.path.commonpath((path, drills)) in (path, drills):
-            return Path(found)
+        for project in _projects(path, root):
+            found = os.path.join(project, DEFAULT_CATALOGUE)  # noqa: PTH118 - as above
+            if os.path.isfile(found):  # noqa: PTH113 - as above
+                return Path(found)
     return None
+
+
+def _projects(path: str, root: str) -> Iterator[str]:
+    """The directories whose drills a collected path may be about; pytest's root is elsewhere without an ini-file."""
+    yield path
+    if os.path.commonpath((path, root)) == path:
+        yield root
+    while path != os.path.dirname(path):  # noqa: PTH120 - as above
+        path, name = os.path.split(path)
+        if name == "drills":
+            yield path

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from restore_drill.engines import sqlite_probe
+from restore_drill.engines import sqlite_probe, sqlite_query
 from restore_drill.sandboxes.base import Call
 
 #: A file in the work directory that says which function is to crash, and how: ``measure rows SIGSEGV``.
@@ -29,7 +29,7 @@ def measure(call: Call, **arguments: Any) -> Any:
 
 def query(call: Call, **arguments: Any) -> Any:
     _maybe(call.work, "query")
-    return sqlite_probe.query(call, **arguments)
+    return sqlite_query.query(call, **arguments)
 
 
 def _maybe(work: Path, what: str) -> None:

@@ -6,11 +6,12 @@ A row makes a target, damages it, and says which one case must bear the cause. R
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.support.contents import sha256
 from tests.support.estate import Outcome, Project
@@ -20,8 +21,11 @@ from restore_drill.patterns import PathPattern
 
 #: How old the backups of a target are: hourly ones, the newest 20 minutes ago.
 AGES = tuple(timedelta(hours=hours, minutes=20) for hours in (3, 2, 1, 0))
-#: Tier → the exit status of a run over targets whose worst verdict it is.
+#: Tiers, by the worst verdict of the targets in them.
 HEALTHY, FAILING, UNKNOWN = "healthy", "failing", "unknown"
+#: A run → the tiers that it drills, and its exit status.
+RUNS = {HEALTHY: ((HEALTHY,), 0), FAILING: ((HEALTHY, FAILING), 1), UNKNOWN: ((HEALTHY, UNKNOWN), 75)}
+_UTC = ZoneInfo("UTC")
 
 
 class Site:
@@ -69,10 +73,26 @@ class Site:
         when = self.now - age
         key = key or self.key(when, copy)
         self.places[copy].write(key, content, when)
-        self._keys[copy] = sorted({*self._keys[copy], (when, key)})
+        self._remember(when, key, copy)
         if digest:
             self.sign(copy, key)
         return key
+
+    def grow(self, age: timedelta, tree: Mapping[str, bytes], copy: str = "nas") -> str:
+        """Write a directory generation of so long ago; returns its key."""
+        when = self.now - age
+        key = self.key(when, copy)
+        for name, data in tree.items():
+            self.places[copy].write(f"{key}{name}", data, when)
+        self._remember(when, key, copy)
+        return key
+
+    def _remember(self, when: datetime, key: str, copy: str) -> None:
+        self._keys[copy] = sorted({*self._keys[copy], (when, key)})
+
+    def forget(self, copy: str = "nas") -> None:
+        """Take what was put so far for gone."""
+        self._keys[copy].clear()
 
     def newest(self, copy: str = "nas") -> str:
         """The key of the newest snapshot."""
@@ -80,10 +100,10 @@ class Site:
 
     def when(self, key: str, copy: str = "nas") -> datetime:
         """The time that a snapshot claims."""
-        return next(when for when, known in self._keys[copy] if known == key)
+        return next(when for when, known in self._keys[copy] if key.startswith(known))
 
     def sign(self, copy: str = "nas", key: str = "", text: str = "{digest}  {name}\n", suffix: str = ".sha256") -> None:
-        """Write the digest of a snapshot (the newest) beside it, as its bytes are now."""
+        """Write the digest of a snapshot (the newest) or of what lies beside it, as its bytes are now."""
         key = key or self.newest(copy)
         digest, name = sha256(self.places[copy].read(key)), key.rpartition("/")[2]
         self.beside(text.format(digest=digest, name=name).encode(), suffix, copy, key)
@@ -152,15 +172,21 @@ class Row:
 
     Attributes:
         number: Its row in the fault catalogue.
-        case: The case that bears the cause: ``copy/case`` (``…/case/detail``), ``/case`` of the target as a whole; ``""``
-            when nothing may fail.
+        fault: What the fault catalogue calls it.
+        make: Builds the target as it is while nothing is wrong.
+        harm: Does the damage.
+        case: The case that bears the cause: ``copy/case`` (``…/case/detail``), ``/case`` of the target as a whole;
+            ``""`` when nothing may fail.
         says: A pattern that the cause must have.
-        remedy: A pattern that the whole text must have besides.
-        then: What happens after a first, green run; ``harm`` happens before the only one.
+        remedy: A pattern that the text must have after the cause.
+        verdict: What that case must say.
+        note: A pattern that one of the target's notes must have.
+        history: The target is drilled once, green, before the damage is done.
+        blocked: Cases that must say that they are blocked by it.
     """
 
     number: int
-    name: str
+    fault: str
     make: Make
     harm: Make
     case: str = ""
@@ -168,90 +194,137 @@ class Row:
     remedy: str = ""
     verdict: str = "failed"
     note: str = ""
+    history: bool = False
+    blocked: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
-        return f"f{self.number:03d}-{self.name}"
+        slug = re.sub(r"[^a-z0-9]+", "-", self.fault.lower()).strip("-")
+        return f"f{self.number:03d}-{slug}"[:63].rstrip("-")
 
     @property
     def tier(self) -> str:
         return {"failed": FAILING, "error": UNKNOWN}[self.verdict] if self.case else HEALTHY
 
     def __str__(self) -> str:
-        return self.target
+        return f"{self.number}: {self.fault}"
 
 
 @dataclass
 class Matrix:
-    """The runs over all rows: one a tier, so that each exit status is seen."""
+    """The runs over all rows, one for each exit status; the undamaged twins take part in all of them.
+
+    Attributes:
+        before: The run over targets with a history, before anything happened to them.
+    """
 
     project: Project
     runs: dict[str, Outcome] = field(default_factory=dict)
+    before: Outcome | None = None
 
     def run(self, row: Row) -> Outcome:
         return self.runs[row.tier]
 
     def check(self, row: Row) -> None:
-        """Exactly the named case bears the fault, says why and what to do; everything else is green or blocked by it."""
+        """Exactly the named case bears the fault, says why and what to do; the others are green or blocked by it."""
         run = self.run(row)
-        causes = run.causes(row.target)
-        assert causes == ({row.case: row.verdict} if row.case else {}), _told(run, row.target)
+        assert run.of(row.target), run.screen
+        assert run.causes(row.target) == ({row.case: row.verdict} if row.case else {}), _told(run, row.target)
         self._check_blocked(row)
         if row.case:
             case = run.of(row.target)[row.case]
             assert re.search(row.says, case.message), case.message
             told = case.told.partition(case.message.removesuffix("."))
             assert told[1], case.told
-            assert re.search(row.remedy, told[2]), case.told
+            assert row.remedy and re.search(row.remedy, told[2]), case.told
         if row.note:
             notes = "; ".join(case.notes for case in run.of(row.target).values())
             assert re.search(row.note, notes), notes
+        if row.history:
+            assert self.before is not None
+            assert self.before.of(row.target)
+            assert self.before.causes(row.target) == {}, _told(self.before, row.target)
 
     def _check_blocked(self, row: Row) -> None:
         short = row.case.split("/")[1] if row.case else ""
         blocked = {key: case.blocked_by for key, case in self.run(row).of(row.target).items() if case.blocked_by}
         assert set(blocked.values()) <= {short}, blocked
+        assert set(row.blocked) <= set(blocked), blocked
 
-    def check_twin(self, make: Make) -> None:
-        """A target made like that is green in every case when nothing happened to it."""
-        run = self.runs[HEALTHY]
-        cases = run.of(twin(make))
-        assert cases
-        assert run.causes(twin(make)) == {}, _told(run, twin(make))
-        assert {case.verdict for case in cases.values()} == {"passed"}
+    def check_twin(self, name: str) -> None:
+        """An undamaged target is green in every case, in every run."""
+        for run in self.runs.values():
+            cases = run.of(name)
+            assert cases, run.screen
+            assert {key: case.verdict for key, case in cases.items() if case.verdict != "passed"} == {}, _told(
+                run, name
+            )
 
     def check_statuses(self) -> None:
         """0 where all is good, 1 where a backup failed, 75 where something could not be verified."""
-        expected = {HEALTHY: 0, FAILING: 1, UNKNOWN: 75}
-        assert {tier: run.status for tier, run in self.runs.items()} == {tier: expected[tier] for tier in self.runs}, [
-            run.screen for tier, run in self.runs.items() if run.status != expected[tier]
-        ]
+        for kind, run in self.runs.items():
+            assert run.status == RUNS[kind][1], run.screen
+        assert self.before is None or self.before.status == 0, self.before.screen
 
 
 def twin(make: Make) -> str:
     """The name of the undamaged target."""
-    return f"twin-{getattr(make, '__name__', '').replace('_', '-')}"
+    return f"twin-{getattr(make, '__name__', '').strip('_').replace('_', '-')}"
 
 
-def run_matrix(root: Path, rows: Iterable[Row], s3: Any = None, *arguments: str) -> Matrix:
-    """Build every row and every twin, and drill them: the healthy ones, the failing ones, the unknown ones."""
+def twins(rows: Iterable[Row]) -> list[str]:
+    """The names of the undamaged targets beside these rows."""
+    return list(dict.fromkeys(twin(row.make) for row in rows))
+
+
+def run_matrix(root: Path, rows: Iterable[Row], s3: Any = None, *, conftest: str = "") -> Matrix:
+    """Build every row and every twin, and drill them: the healthy ones, the failing ones, the unknown ones.
+
+    Args:
+        s3: A client and the endpoint of an S3 server.
+        conftest: Code for the project's own conftest.
+    """
     matrix = Matrix(Project(root))
     project, rows = matrix.project, list(rows)
+    project.conftest(conftest)
     project.catalogue["tiers"] = {
-        tier: {"rpo": "1h", "rto": "15m", "drill_every": "1d"} for tier in (HEALTHY, FAILING, UNKNOWN)
+        tier: {"rpo": "1h", "rto": "15m", "drill_every": "1d"} for tier in (HEALTHY, FAILING, UNKNOWN, _BEFORE)
     }
     for make in dict.fromkeys(row.make for row in rows):
         make(Site(project, twin(make), HEALTHY, s3))
-    for row in rows:
-        site = Site(project, row.target, row.tier, s3)
+    sites = {row: Site(project, row.target, row.tier, s3) for row in rows}
+    for row, site in sites.items():
         row.make(site)
+    matrix.before = _drill_before(project, sites)
+    for row, site in sites.items():
         row.harm(site)
     for tier in dict.fromkeys([HEALTHY, *(row.tier for row in rows)]):
-        matrix.runs[tier] = project.drill("-m", tier, *arguments)
+        matrix.runs[tier] = project.drill("-m", " or ".join(RUNS[tier][0]))
     return matrix
+
+
+_BEFORE = "before"
+
+
+def _drill_before(project: Project, sites: dict[Row, Site]) -> Outcome | None:
+    """Drill the targets that need a history, as long as they are undamaged."""
+    old = {row: site for row, site in sites.items() if row.history}
+    if not old:
+        return None
+    for site in old.values():
+        site.options["tier"] = _BEFORE
+    try:
+        return project.drill("-m", _BEFORE)
+    finally:
+        for row, site in old.items():
+            site.options["tier"] = row.tier
 
 
 def _told(run: Outcome, target: str) -> str:
     cases = run.of(target)
-    lines = [f"{key}: {case.verdict} {case.message}" for key, case in cases.items() if case.verdict != "passed"]
+    lines = [
+        f"{key}: {case.verdict} {case.blocked_by and f'(blocked by {case.blocked_by}) '}{case.message}"
+        for key, case in cases.items()
+        if case.verdict != "passed"
+    ]
     return "\n".join(lines) if cases else run.screen

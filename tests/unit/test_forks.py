@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
+from restore_drill import forks
+from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError, SecretUnavailable
 from restore_drill.forks import spread
 from restore_drill.model import Stage
 
@@ -137,3 +139,57 @@ def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     while os.read(reader, 10):  # the end comes only when the last worker has closed its end
         pass
     os.close(reader)
+
+
+# --- what travels between the processes -------------------------------------------------------------------------------
+
+
+def answered(work: Any) -> Any:
+    """What the parent makes of what a worker would answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        forks._send(theirs, forks._answer(work, 3))
+        return forks._open(forks._receive(ours))
+
+
+def test_an_answer_arrives_as_it_was_sent() -> None:
+    assert answered(lambda task: {"name\udcff": [task, None]}) == {"name\udcff": [3, None]}
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (BackupFailed("bad", looked_at="x", remedy="r", stage=Stage.UNPACK, details=("d",)), BackupFailed),
+        (DeadlineExceeded("late", looked_at="x", remedy="r", stage=Stage.UNPACK, details=("d",)), DeadlineExceeded),
+        (SecretUnavailable("none", looked_at="x", remedy="r", stage=Stage.UNPACK, details=("d",)), CouldNotVerify),
+    ],
+)
+def test_an_error_arrives_with_its_parts(raised: RestoreDrillError, kind: type[RestoreDrillError]) -> None:
+    def work(task: Any) -> Any:
+        raise raised
+
+    with pytest.raises(kind) as caught:
+        answered(work)
+    assert type(caught.value) is kind
+    for part in ("cause", "looked_at", "remedy", "stage", "details"):
+        assert getattr(caught.value, part) == getattr(raised, part)
+
+
+def test_an_error_without_a_stage_and_a_mistake_of_ours() -> None:
+    def unknown(task: Any) -> Any:
+        raise CouldNotVerify("x")
+
+    with pytest.raises(CouldNotVerify) as caught:
+        answered(unknown)
+    assert caught.value.stage is None
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        answered(lambda task: 1 // 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0", (10).to_bytes(4, "big") + b"cut"])
+def test_an_answer_that_breaks_off_is_none(sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            theirs.sendall(sent)
+        assert forks._receive(ours) is None

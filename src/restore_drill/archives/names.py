@@ -36,7 +36,7 @@ def normalise(name: bytes) -> bytes:
         )
     parts = [part for part in name.split(b"/") if part not in _SELF]
     if b".." in parts or (b"\\" in name and b".." in name.replace(b"\\", b"/").split(b"/")):
-        raise hostile("a member's name climbs with ..", name)
+        raise hostile("a member's name climbs out with '..'", name)
     path = b"/".join(parts)
     if len(path) > MAX_PATH or len(parts) > MAX_DEPTH or max(map(len, parts), default=0) > MAX_NAME:
         raise hostile(

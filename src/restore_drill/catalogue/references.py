@@ -11,8 +11,9 @@ from restore_drill.catalogue.fields import is_slug, phrase_slug
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.places import DEFAULT_TIERS
 from restore_drill.catalogue.problems import shorten, suggest
+from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Stage
-from restore_drill.registry import BUILT_IN, names
+from restore_drill.registry import BUILT_IN, load, names
 
 #: Cases with one case a table, query or check.
 _DETAILED = {"rows": "table", "query": "query", "check": "check"}
@@ -99,11 +100,23 @@ def _copy(draft: Draft, loc: Loc, copy: str, raw: Mapping[str, Any], codecs: lis
 
 
 def _formats(draft: Draft, loc: Loc, raw: Mapping[str, Any], codecs: list[str]) -> None:
-    for name in mapping(raw.get("decrypt")):
-        if is_slug(name) and name not in codecs:
-            draft.report(
-                (*loc, "decrypt", name), f"there is no format {name!r} to decrypt", suggest(name, codecs), at_key=True
-            )
+    for name, given in mapping(raw.get("decrypt")).items():
+        at: Loc = (*loc, "decrypt", name)
+        if name in codecs:
+            _keys(draft, at, name, mapping(given))
+        elif is_slug(name):
+            draft.report(at, f"there is no format {name!r} to decrypt", suggest(name, codecs), at_key=True)
+
+
+def _keys(draft: Draft, loc: Loc, codec: str, given: Mapping[str, Any]) -> None:
+    try:
+        known = load("codecs", codec).keys
+    except CouldNotVerify:
+        return  # what it needs is not installed: a drill that meets this format says so
+    for key in given:
+        if is_slug(key) and key not in known:
+            hint = suggest(key, known) or "it takes none: remove it"
+            draft.report((*loc, key), f"{codec} has no key called {key!r}", hint, at_key=True)
 
 
 def _checks(draft: Draft, loc: Loc, target: Mapping[str, Any], known: list[str]) -> None:

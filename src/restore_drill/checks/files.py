@@ -8,6 +8,7 @@ from typing import Any
 from restore_drill.catalogue.expect import FileRules
 from restore_drill.checks.base import Check, CheckContext, least
 from restore_drill.engines.base import Restored
+from restore_drill.errors import Blocked
 from restore_drill.model import Finding, Verdict
 from restore_drill.quantities import format_percentage, format_size
 
@@ -31,8 +32,15 @@ class FilesCheck(Check):
         )
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
-        """Every rule; the first broken one is the message, the others are counted."""
+        """Every rule that is broken.
+
+        Raises:
+            Blocked: Nothing else is wrong than the manifest that the checksum case could not use either.
+        """
         problems = list(_problems(facts, context, _rule(context)))
+        manifest = facts.get("manifest") or {}
+        if not problems and manifest.get("problem"):
+            raise Blocked("checksum", manifest["problem"])
         actual = f"{facts['files']} files, {format_size(facts['bytes'])}"
         expected = _describe(facts, context)
         if not problems:
@@ -55,7 +63,7 @@ def _rule(context: CheckContext) -> FileRules:
 
 def _problems(facts: Mapping[str, Any], context: CheckContext, rule: FileRules) -> Iterator[str]:
     manifest = facts.get("manifest")
-    if manifest:
+    if manifest and not (manifest.get("problem") and _is_borne_by_checksum(context, rule)):
         yield from _manifest_problems(manifest)
     for pattern, matches in facts.get("must_exist", {}).items():
         if matches == 0:
@@ -67,6 +75,11 @@ def _problems(facts: Mapping[str, Any], context: CheckContext, rule: FileRules) 
     yield from _bounds("bytes", facts["bytes"], rule.min_bytes, rule.max_bytes, format_size)
     if rule.max_drop is not None:
         yield from _drops(facts, context, rule.max_drop)
+
+
+def _is_borne_by_checksum(context: CheckContext, rule: FileRules) -> bool:
+    """Whether a manifest that cannot be used is the digest of the snapshot, and the case that says so runs, too."""
+    return context.manifest is not None and rule.manifest in (None, context.manifest) and "checksum" in context.selected
 
 
 def _manifest_problems(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore_drill import __version__
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import RestoreDrillError, UsageProblem
+from restore_drill.secrets import redact
+
+if TYPE_CHECKING:
+    from restore_drill.plan import Plan
 
 #: Command → the module that has ``configure(parser)`` and ``run(arguments) -> int``; imported when it is asked for.
 _COMMANDS = {
@@ -26,6 +32,9 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status (0 good, 1 something is wrong, 2 it was used wrongly)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
     argv = sys.argv[1:] if arguments is None else arguments
     parser = _parser(argv)
     parsed = parser.parse_args(argv)
@@ -33,15 +42,25 @@ def main(arguments: list[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(_module(parsed.command).run(parsed))
-    except RestoreDrillError as problem:
-        print(f"restore-drill {parsed.command}: {problem}", file=sys.stderr)
-        return 1
+        status = int(_module(parsed.command).run(parsed))
+        sys.stdout.flush()  # here, where a reader that went away is noticed
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except RestoreDrillError as problem:
+        return _complain(parsed.command, str(problem), 2 if isinstance(problem, UsageProblem) else 1)
+    except OSError as problem:
+        where = f" ({problem.filename})" if problem.filename else ""
+        remedy = "Check that it is there, its permissions, and the space that is left."
+        return _complain(parsed.command, f"{problem.strerror or problem}{where}. {remedy}", 1)
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _complain(command: str, text: str, status: int) -> int:
+    print(redact(f"restore-drill {command}: {text}"), file=sys.stderr)
+    return status
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:
@@ -68,3 +87,11 @@ def find_catalogue(arguments: argparse.Namespace) -> Path:
     """The catalogue that an option, the environment or the current directory names."""
     named = arguments.catalogue or os.environ.get("RESTORE_DRILL_CATALOGUE")
     return Path(named) if named else Path("drills") / "targets.yaml"
+
+
+def unknown_target(plan: Plan, name: str) -> UsageProblem:
+    """The error for a target that the catalogue does not have."""
+    near = difflib.get_close_matches(name, plan.by_name, 1)
+    known = ", ".join(plan.by_name) or "none"
+    hint = f"Did you mean {near[0]}?" if near else f"It has {known}."
+    return UsageProblem(f"the catalogue has no target {name!r}", looked_at=plan.catalogue, remedy=hint)

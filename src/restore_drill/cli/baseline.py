@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import time
 
 from restore_drill.catalogue.load import load
-from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
 from restore_drill.errors import UsageProblem
 from restore_drill.history import History
 from restore_drill.lifecycle import start_demo
@@ -45,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.action == "init":
             return _initialise(history, plan, fresh=arguments.fresh)
         if arguments.target not in plan.by_name:
-            known = ", ".join(plan.by_name) or "none"
-            raise UsageProblem(f"the catalogue has no target {arguments.target!r}", remedy=f"It has {known}.")
+            raise unknown_target(plan, arguments.target)
         return _accept(history, arguments) if arguments.action == "accept" else _show(history, plan, arguments.target)
     finally:
         if estate is not None:
@@ -66,12 +66,21 @@ def _accept(history: History, arguments: argparse.Namespace) -> int:
         what = ["rows:files", "rows:bytes"]
     else:
         what = ["size"] if arguments.size else [f"pin:{arguments.pin}"]
+    if not arguments.reason.strip():
+        raise UsageProblem("the reason is empty", remedy="Say why: it stands in the evidence of later drills.")
     now = time.time()
     history.target(arguments.target)  # refuses when there is no state
     for each in what:
-        history.accept(arguments.target, each, arguments.reason, getpass.getuser(), now)
+        history.accept(arguments.target, each, arguments.reason, _user(), now)
     print(f"{arguments.target}: accepted; the next drill that passes becomes the new baseline")
     return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, in a container
+        return str(os.getuid())
 
 
 def _show(history: History, plan: Plan, name: str) -> int:

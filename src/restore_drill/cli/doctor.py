@@ -15,7 +15,7 @@ from pathlib import Path
 from restore_drill import __version__, disk
 from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.lifecycle import start_demo
 from restore_drill.locate import locate
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
@@ -29,6 +29,8 @@ from restore_drill.secrets import SecretReference, redact
 _PACKAGES = ("pytest", "pytest-xdist", "boto3", "isal", "pyrage", "cryptography", "pydantic", "PyYAML")
 #: SQLite before this reports some corruption as ``ok`` (quick_check of WITHOUT ROWID tables).
 _OLD_SQLITE = (3, 37, 0)
+#: Bytes below which most backups would not fit.
+_LITTLE = 1 << 30
 
 Line = tuple[bool, str, str]
 
@@ -71,9 +73,7 @@ def _machine(work_dir: str) -> Iterator[Line]:
     tools = ", ".join(f"{name} {'found' if find(name) else 'not found'}" for name in ("rsync", "sqlite3", "age"))
     yield True, f"optional programs (no drill needs them): {tools}", ""
     yield _guarded("sandbox", lambda: _sandbox(Path(work_dir or tempfile.gettempdir())))
-    work = Path(work_dir or tempfile.gettempdir())
-    free = disk.free_space(work) - disk.reserve(work)
-    yield free > 2**30, f"disk: {format_size(max(free, 0))} usable in {work}", "Free space, or give --work-dir another."
+    yield _guarded("disk", lambda: _disk(Path(work_dir or tempfile.gettempdir())))
 
 
 def _cores() -> int:
@@ -85,6 +85,15 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "missing"
+
+
+def _disk(work: Path) -> str:
+    free = max(disk.free_space(work) - disk.reserve(work), 0)
+    if free <= _LITTLE:
+        raise CouldNotVerify(
+            f"only {format_size(free)} usable", looked_at=str(work), remedy="Free space, or give --work-dir another."
+        )
+    return f"{format_size(free)} usable in {work}"
 
 
 def _sandbox(base: Path) -> str:

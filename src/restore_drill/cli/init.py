@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from restore_drill.catalogue.load import load
+from restore_drill.catalogue.problems import CatalogueInvalid
 from restore_drill.history import History
 from restore_drill.state import open_state
 
@@ -22,7 +24,7 @@ version: 1
 state: file:../.restore-drill/state
 
 stores:
-  nas: {{url: "{store}", media: disk}}
+  nas: {{url: {store}, media: {media}}}
   # offsite: {{url: "s3://bucket/prefix", media: object-storage, offsite: true}}
 
 defaults:
@@ -52,18 +54,31 @@ def run(arguments: argparse.Namespace) -> int:
     drills = Path(arguments.directory) / "drills"
     drills.mkdir(parents=True, exist_ok=True)
     catalogue = drills / "targets.yaml"
-    _write(catalogue, _CATALOGUE.format(store=arguments.store, target=_EXAMPLE))
-    _write(drills / "test_standard.py", _CASES)
-    plan = load(catalogue)
+    media = "object-storage" if arguments.store.startswith("s3:") else "disk"
+    made = _write(catalogue, _CATALOGUE.format(store=json.dumps(arguments.store), media=media, target=_EXAMPLE))
+    try:
+        plan = load(catalogue)
+    except CatalogueInvalid:
+        if made:  # of a --store that cannot be; the next attempt must not find it
+            catalogue.unlink()
+        raise
+    _tell(catalogue, made=made)
+    _tell(drills / "test_standard.py", made=_write(drills / "test_standard.py", _CASES))
     if History(open_state(plan.state)).initialise():
         print(f"initialised {plan.state.url}")
     print(f"now describe your backups in {catalogue}, then: restore-drill doctor, and pytest {drills}/")
     return 0
 
 
-def _write(path: Path, text: str) -> None:
-    if path.exists():
-        print(f"kept    {path} (it exists)")
-        return
-    path.write_text(text, "utf-8")
-    print(f"wrote   {path}")
+def _write(path: Path, text: str) -> bool:
+    """Create a file; one that is there stays as it is, and so does a link, wherever it leads."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _tell(path: Path, *, made: bool) -> None:
+    print(f"wrote   {path}" if made else f"kept    {path} (it exists)")

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from restore_drill.catalogue.load import load
-from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
 from restore_drill.evidence import limits
 from restore_drill.plan import PlannedTarget
 from restore_drill.quantities import format_duration
@@ -25,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = load(find_catalogue(arguments))
     unknown = [name for name in arguments.target if name not in plan.by_name]
     if unknown:
-        print(f"the catalogue has no target {unknown[0]!r}; it has {', '.join(plan.by_name) or 'none'}")
-        return 2
+        raise unknown_target(plan, unknown[0])
     targets = [target for target in plan.targets if not arguments.target or target.name in arguments.target]
     if arguments.json:
         print(json.dumps([_as_json(target) for target in targets], indent=1))

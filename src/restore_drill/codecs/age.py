@@ -22,11 +22,12 @@ from restore_drill.secrets import SecretReference
 
 
 class AgeCodec(Codec):
-    """age, binary or armored; the secrets it knows are ``identity`` and ``passphrase``."""
+    """age, binary or armored."""
 
     name = "age"
     suffixes = (".age",)
     encrypts = True
+    keys = ("identity", "passphrase")
 
     def __init__(self, secrets: Mapping[str, SecretReference] | None = None) -> None:
         super().__init__(secrets)

@@ -37,6 +37,8 @@ class Codec(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     #: Whether the bytes are unreadable without a key.
     encrypts: ClassVar[bool] = False
+    #: Names of the secrets it can use; the catalogue is refused when it gives another one.
+    keys: ClassVar[tuple[str, ...]] = ()
     #: Whether damage is always noticed by the format itself.
     self_checking: ClassVar[bool] = True
 

@@ -52,7 +52,8 @@ class Restored(ABC):
     for a check that the engine does not support.
     """
 
-    #: What the restore itself measured (JSON values): recovered WAL frames, statements, members.
+    #: What the restore itself measured (JSON values): recovered WAL frames, statements, members. ``summary`` says what
+    #: came back in a few words without names.
     facts: dict[str, Any]
     #: Remarks that change no verdict.
     notes: list[str]

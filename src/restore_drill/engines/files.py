@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample, nothing_came_back
 from restore_drill.errors import UsageProblem
 from restore_drill.model import Payload, PayloadForm
+from restore_drill.quantities import format_size
 from restore_drill.registry import load, names
 from restore_drill.sandboxes.base import Sandbox
 
@@ -69,7 +70,9 @@ class RestoredFiles(Restored):
         self._sandbox = sandbox
         self._options = options
         self._counts = dict(facts)
-        self.facts = {key: facts[key] for key in ("files", "directories", "links", "bytes", "owners_restored")}
+        kept = {key: facts[key] for key in ("files", "directories", "links", "bytes", "owners_restored")}
+        plural = "" if facts["files"] == 1 else "s"
+        self.facts = {"summary": f"{facts['files']:,} file{plural}, {format_size(facts['bytes'])}", **kept}
         self.notes = [f"{links} archives of a chain laid over each other"] if links > 1 else []
         if not facts["owners_restored"]:
             self.notes.append("owners were not restored: the drill does not run as root")

@@ -102,6 +102,7 @@ def hash_tree(call: Call, *, root: str, manifest: str, ignore: Sequence[str] = (
     if "problem" in compared:
         raise BackupFailed(
             f"the manifest of the tree cannot be used: {compared['problem']}",
+            remedy="Write it with sha256sum when the backup is made.",
             stage=Stage.VERIFY,
             details=tuple(found["details"]),
         )

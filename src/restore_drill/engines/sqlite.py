@@ -1,7 +1,7 @@
 """SQLite databases: copies of the file, with or without a log, and SQL text as ``.dump`` writes it.
 
-Nothing here touches restored bytes: what does is in :mod:`.sqlite_probe` and :mod:`.sqlite_text`, which run inside the
-sandbox.
+Nothing here touches restored bytes: what does is in :mod:`.sqlite_probe`, :mod:`.sqlite_query` and :mod:`.sqlite_text`,
+which run inside the sandbox.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from restore_drill.quantities import format_size
 from restore_drill.sandboxes.base import Pending, Sandbox
 
 _PROBE: Final = "restore_drill.engines.sqlite_probe"
+_QUERY: Final = "restore_drill.engines.sqlite_query"
 _TEXT: Final = "restore_drill.engines.sqlite_text"
 #: How a process ends that read what its library cannot withstand.
 _CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
@@ -126,7 +127,7 @@ class RestoredSqlite(Restored):
         """
         seconds = self._options.deadline if deadline is None else deadline
         arguments = {"database": self._database, "sql": sql, "seconds": seconds}
-        rows = self._result(self._sandbox.submit(f"{_PROBE}:query", arguments, deadline=seconds + _GRACE))
+        rows = self._result(self._sandbox.submit(f"{_QUERY}:query", arguments, deadline=seconds + _GRACE))
         return [tuple(row) for row in rows]
 
     @property

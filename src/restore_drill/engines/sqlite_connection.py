@@ -18,18 +18,17 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
-from restore_drill.engines.sqlite_format import HEADER_SIZE, Header
-from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError
-from restore_drill.model import Stage
+from restore_drill import disk
+from restore_drill.engines.sqlite_errors import MORE_TIME
+from restore_drill.errors import CouldNotVerify, DeadlineExceeded, RestoreDrillError
+from restore_drill.quantities import format_size
 
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
 
-#: What a call of SQLite may raise: its message may quote a damaged name, which Python then fails to decode.
-SqliteProblem = sqlite3.Error | UnicodeDecodeError
-ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-
 #: Instructions of SQLite's virtual machine between two looks at the clock (some ten milliseconds).
 _STEPS: Final = 200_000
+#: Seconds between two looks at what is left of the disk.
+_LOOK_EVERY: Final = 0.1
 #: More than any file: SQLite maps as much as it was compiled to (2 GiB by default).
 _MAP_ALL: Final = 1 << 40
 _FORBIDDEN_FUNCTIONS: Final = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir"})
@@ -51,17 +50,22 @@ _READING_ACTIONS: Final = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ,
 
 
 class Deadline:
-    """Ends what runs on the connections it watches, once it is over.
+    """Ends what runs on the connections it watches, once it is over or the disk is about to be full.
 
     A progress handler is called while SQLite interprets statements, a thread interrupts what is not interpreted (parts
     of ``integrity_check``, sorting); what heeds neither is ended by whoever started the process.
 
     Args:
         until: ``time.monotonic()`` at which it is over.
+        room: A directory of the disk that must not be filled: a short text can ask for endless rows.
+        reserve: Bytes that must stay free there.
     """
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, room: Path | None = None, reserve: int = 0) -> None:
         self.until = until
+        self._room = room
+        self._reserve = reserve
+        self._full = False
         self._connections: list[sqlite3.Connection] = []
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._wait, name="sqlite-deadline", daemon=True)
@@ -75,11 +79,16 @@ class Deadline:
     ) -> None:
         self._done.set()
         self._thread.join()
+        if self._full and isinstance(error, RestoreDrillError):
+            raise CouldNotVerify(
+                f"the disk is too small for this drill: less than {format_size(self._reserve)} would stay free",
+                remedy="Free space, or give --work-dir a larger disk; if the backup should be small, look into it.",
+            ) from error
 
     @property
     def over(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self.until
+        """Whether everything has to end."""
+        return self._full or time.monotonic() >= self.until
 
     def watch(self, connection: sqlite3.Connection) -> None:
         """Hold a connection to the deadline for as long as it lives."""
@@ -87,20 +96,19 @@ class Deadline:
         self._connections.append(connection)
 
     def check(self) -> None:
-        """Raise :class:`DeadlineExceeded` when the time is up."""
+        """Raise :class:`DeadlineExceeded` when everything has to end."""
         if self.over:
-            raise DeadlineExceeded("SQLite did not end in time", remedy=_MORE_TIME)
+            raise DeadlineExceeded("SQLite did not end in time", remedy=MORE_TIME)
 
     def _wait(self) -> None:
-        if self._done.wait(max(0.0, self.until - time.monotonic())):
-            return
+        while not self.over:
+            if self._done.wait(max(0.0, min(_LOOK_EVERY, self.until - time.monotonic()))):
+                return
+            self._full = self._room is not None and disk.free_space(self._room) < self._reserve
         while not self._done.wait(0.1):
             for connection in tuple(self._connections):
                 with contextlib.suppress(sqlite3.Error):  # it is being closed
                     connection.interrupt()
-
-
-_MORE_TIME: Final = "Raise the target's deadlines, or check a smaller sample with queries of your own."
 
 
 class Reading(Enum):
@@ -223,86 +231,3 @@ def explaining(action: int, first: str | None, second: str | None, *others: str 
     if action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE):
         return sqlite3.SQLITE_OK
     return reading_only(action, first, second, *others)
-
-
-def is_damage(problem: SqliteProblem) -> bool:
-    """Whether SQLite says that the bytes are bad (SQLITE_CORRUPT, SQLITE_NOTADB)."""
-    return primary_code(problem) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def lacks_module(problem: SqliteProblem) -> bool:
-    """Whether a virtual table cannot be used because its module, or a tokenizer of it, is not on this machine."""
-    return str(problem).startswith(_NOT_HERE)
-
-
-def translate(
-    problem: SqliteProblem | MemoryError, cause: str, path: Path | None = None, stage: Stage | None = None
-) -> RestoreDrillError:
-    """What an error of SQLite means for the backup.
-
-    Args:
-        problem: The error.
-        cause: What was being done and failed, as the beginning of a sentence.
-        path: The database, to tell a newer writer from damage.
-        stage: The stage that owns the cause.
-    """
-    details = (printable(str(problem)),) if str(problem) else ()
-    code = sqlite3.SQLITE_NOMEM if isinstance(problem, MemoryError) else primary_code(problem)
-    if newer := _newer_writer(problem, path):
-        return CouldNotVerify(f"{cause}: {newer}", remedy=_NEWER, stage=stage, details=details)
-    if code in _BAD_BYTES:
-        remedy = "Use another copy or an earlier snapshot, and check the live database for the same damage."
-        return BackupFailed(f"{cause}: {_BAD_BYTES[code]}", remedy=remedy, stage=stage, details=details)
-    if code == sqlite3.SQLITE_INTERRUPT:
-        return DeadlineExceeded(f"{cause}: it did not end in time", remedy=_MORE_TIME, stage=stage)
-    reason, remedy = _OUR_TROUBLE.get(code, (f"SQLite answers {error_name(problem)}", "See the details."))
-    return CouldNotVerify(f"{cause}: {reason}", remedy=remedy, stage=stage, details=details)
-
-
-def error_name(problem: BaseException) -> str:
-    """SQLite's name for an error, without the text that may quote data."""
-    return str(getattr(problem, "sqlite_errorname", type(problem).__name__))
-
-
-def printable(text: str, limit: int = 300) -> str:
-    """A text from a hostile place, on one line and not without end."""
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[: limit + 1]
-    )
-    return shown if len(shown) <= limit else shown[:limit] + "…"
-
-
-_BAD_BYTES: Final = {
-    sqlite3.SQLITE_CORRUPT: "the database is malformed",
-    sqlite3.SQLITE_NOTADB: "the file is not a database",
-}
-_OUR_TROUBLE: Final = {
-    sqlite3.SQLITE_NOMEM: ("memory ran out", "Give the sandbox more memory."),
-    sqlite3.SQLITE_FULL: ("the disk is full", "Make room where drills restore to."),
-    sqlite3.SQLITE_IOERR: ("reading or writing the private copy failed", "Check the disk that drills restore to."),
-    sqlite3.SQLITE_TOOBIG: ("a value is larger than SQLite may read here", "Ask for less."),
-}
-_NOT_HERE: Final = ("no such module", "no such tokenizer", "unknown tokenizer", "error in tokenizer constructor")
-_NEWER: Final = "Run the drill with a SQLite at least that new."
-
-
-def primary_code(problem: SqliteProblem) -> int:
-    """SQLite's error code without its extension; 0 for an error of Python's own layer."""
-    if isinstance(problem, UnicodeDecodeError):
-        return sqlite3.SQLITE_CORRUPT
-    return int(getattr(problem, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _newer_writer(problem: SqliteProblem | MemoryError, path: Path | None) -> str:
-    """Words for a schema that this SQLite cannot read because a newer one wrote it; a damaged page is none."""
-    text = str(problem)
-    if path is None or not text.startswith(("malformed database schema", "unsupported file format")):
-        return ""
-    if "syntax error" not in text and "unsupported" not in text and "no such" not in text:
-        return ""
-    with path.open("rb") as file:
-        header = Header.parse(file.read(HEADER_SIZE))
-    here = sqlite3.sqlite_version_info
-    if header is None or header.written_by_number <= here[0] * 1_000_000 + here[1] * 1000 + here[2]:
-        return ""
-    return f"SQLite {header.written_by} wrote it, and {sqlite3.sqlite_version} does not understand its schema"

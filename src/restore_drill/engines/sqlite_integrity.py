@@ -23,24 +23,13 @@ import re
 import sqlite3
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from restore_drill.engines.sqlite_connection import (
-    ERRORS,
-    MAPPED_AT_MOST,
-    Deadline,
-    Reading,
-    SqliteProblem,
-    connect,
-    forbid_outside,
-    is_damage,
-    lacks_module,
-    printable,
-    translate,
-)
+from restore_drill.engines.sqlite_connection import MAPPED_AT_MOST, Deadline, Reading, connect, forbid_outside
+from restore_drill.engines.sqlite_errors import ERRORS, SqliteProblem, is_damage, lacks_module, printable, translate
 from restore_drill.engines.sqlite_schema import Index, Schema, literal, quoted
 from restore_drill.engines.sqlite_verdicts import LINES_AT_MOST, Verdicts, problem_lines
 
@@ -125,12 +114,18 @@ def can_share(schema: Schema, size: int, plain_below: int = PLAIN_BELOW) -> bool
     )
 
 
-def shares(schema: Schema, counts: Mapping[str, int], threads: int, share_from: int = SHARE_FROM) -> list[Share]:
-    """What is left to check after ``quick_check``, heaviest first."""
-    weights = {table: _weight(schema, table, counts) for table in _checked(schema)}
+def shares(
+    schema: Schema,
+    counts: Mapping[str, int | None],
+    threads: int,
+    share_from: int = SHARE_FROM,
+    proved: Set[str] = frozenset(),
+) -> list[Share]:
+    """What is left to check after ``quick_check`` and where some indexes are ``proved``, heaviest first."""
+    weights = {table: _weight(schema, table, counts, proved) for table in _checked(schema)}
     # Parts of a third of what each thread has to do: fine enough to end together, each repeats the reading of its rows.
     ideal = max(share_from, sum(weights.values()) // (3 * threads)) if threads > 1 else sys.maxsize
-    found = [share for table, weight in weights.items() for share in _split(schema, table, weight, ideal)]
+    found = [share for table, weight in weights.items() for share in _split(schema, table, weight, ideal, proved)]
     return sorted(found, key=lambda share: -share.weight)
 
 
@@ -220,21 +215,27 @@ def _checked(schema: Schema) -> list[str]:
     return ["sqlite_master", *schema.stored, *virtuals]
 
 
-def _weight(schema: Schema, table: str, counts: Mapping[str, int]) -> int:
-    return counts.get(table, 0) * (1 + 4 * len(schema.indexes.get(table.lower(), ())))
+def _weight(schema: Schema, table: str, counts: Mapping[str, int | None], proved: Set[str]) -> int:
+    left = [index for index in schema.indexes.get(table.lower(), ()) if index.name not in proved]
+    return (counts.get(table) or 0) * (1 + 4 * len(left))
 
 
-def _split(schema: Schema, table: str, weight: int, ideal: int) -> list[Share]:
+def _split(schema: Schema, table: str, weight: int, ideal: int, proved: Set[str]) -> list[Share]:
     indexes: Sequence[Index] = schema.indexes.get(table.lower(), ())
-    explicit = [index.name for index in indexes if not index.implied]
-    implied = len(indexes) - len(explicit)
+    done = tuple(index.name for index in indexes if index.name in proved)
+    explicit = [index.name for index in indexes if not index.implied and index.name not in proved]
+    implied = sum(index.implied for index in indexes)
     parts = min(-(-weight // ideal), len(explicit))
     if parts < 2 or weight <= ideal:
-        return [Share(table, (), weight)]
+        return [Share(table, done, weight)]
     kept = [explicit[part::parts] for part in range(parts)]
-    rows = weight // (1 + 4 * len(indexes))
+    rows = weight // (1 + 4 * (implied + len(explicit)))
     return [
-        Share(table, tuple(name for name in explicit if name not in names), rows * (1 + 4 * (implied + len(names))))
+        Share(
+            table,
+            (*done, *(name for name in explicit if name not in names)),
+            rows * (1 + 4 * (implied + len(names))),
+        )
         for names in kept
     ]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from restore_drill.engines.sqlite_connection import ERRORS, SqliteProblem, is_damage, printable, translate
+from restore_drill.engines.sqlite_errors import ERRORS, SqliteProblem, is_damage, printable, translate
 from restore_drill.engines.sqlite_schema import Schema, literal, quoted
 from restore_drill.engines.sqlite_verdicts import Verdicts
 

@@ -7,15 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from restore_drill.engines.sqlite_connection import (
-    ERRORS,
-    Deadline,
-    Reading,
-    connect,
-    forbid_outside,
-    printable,
-    translate,
-)
+from restore_drill.engines.sqlite_connection import Deadline, Reading, connect, forbid_outside
+from restore_drill.engines.sqlite_errors import ERRORS, printable, translate
 from restore_drill.engines.sqlite_split import Kind, Piece
 from restore_drill.engines.sqlite_text_policy import Policy, explain, refused, unistr
 from restore_drill.errors import BackupFailed, RestoreDrillError
@@ -195,7 +188,7 @@ class Loader:
         self._last = piece
         try:
             self._cursor.execute(_text(piece))
-        except (*ERRORS, sqlite3.Warning, MemoryError) as problem:
+        except (*ERRORS, sqlite3.Warning) as problem:
             if self._policy.denied:
                 raise refused(self._policy.denied) from problem
             if not forgive.match(str(problem)):

@@ -8,10 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from restore_drill import disk
 from restore_drill.engines import sqlite_integrity as integrity
-from restore_drill.engines import sqlite_keys, sqlite_schema
-from restore_drill.engines.sqlite_connection import ERRORS, Deadline, Reading, lacks_module, printable, translate
+from restore_drill.engines import sqlite_keys, sqlite_proof, sqlite_schema
+from restore_drill.engines.sqlite_connection import Deadline, Reading
+from restore_drill.engines.sqlite_errors import ERRORS, lacks_module, printable, translate
 from restore_drill.engines.sqlite_integrity import Copy
+from restore_drill.engines.sqlite_proof import Proof
 from restore_drill.engines.sqlite_schema import Schema, quoted
 from restore_drill.engines.sqlite_verdicts import Verdicts
 from restore_drill.errors import RestoreDrillError
@@ -82,24 +85,41 @@ class Measurement:
         plain = [self._pool.submit(integrity.check_whole, self._copy, "integrity_check")] if full and not shared else []
         if full:
             others.append(self._pool.submit(integrity.check_virtuals, self._copy, schema))
+        proofs = self._start_proofs(schema) if shared else []
 
         def finish() -> dict[str, Any]:
             sound = first.exception() is None and first.result().clean
             reading = Reading.SOUND if sound else Reading.SEEKING
             others.extend(self._check_keys(table, [], reading) for table in late)
-            more = self._go_on(schema, first) if shared else plain
+            more = self._go_on(schema, first, proofs) if shared else plain
             return merge("integrity_check" if full else "quick_check", [first, *more], others).as_json()
 
         return finish
 
-    def _go_on(self, schema: Schema, first: Future[Verdicts]) -> list[Future[Verdicts]]:
-        """What follows ``quick_check``: the tables one by one or, when it found something, the plain check."""
+    def _start_proofs(self, schema: Schema) -> list[tuple[Proof, Future[int | None]]]:
+        """Begin to prove indexes right, which counts for something once the pages are found sound."""
+        place = self._copy.path.parent
+        if disk.free_space(place) - disk.reserve(place) < self._copy.path.stat().st_size:
+            return []  # sorting may need files
+        try:
+            proofs = sqlite_proof.possible(self._copy.connection(), schema)
+        except ERRORS:
+            return []  # whatever it is, the checks will come upon it
+        return [(proof, self._pool.submit(sqlite_proof.attempt, self._copy, proof)) for proof in proofs]
+
+    def _go_on(
+        self, schema: Schema, first: Future[Verdicts], proofs: list[tuple[Proof, Future[int | None]]]
+    ) -> list[Future[Verdicts]]:
+        """What follows ``quick_check``: what is not proved yet or, when it found something, the plain check."""
         if first.exception() is not None:
             return []
         if not first.result().clean:
+            for _, future in proofs:
+                future.cancel()
             return [self._pool.submit(integrity.check_whole, self._copy, "integrity_check")]
-        counts = {table: future.result() or 0 for table, future in self._counts.items() if future.exception() is None}
-        shares = integrity.shares(schema, counts, self._copy.threads, self._share_from)
+        counts = {table: future.result() for table, future in self._counts.items() if future.exception() is None}
+        proved = {proof.index for proof, future in proofs if future.result() == counts.get(proof.table, -1)}
+        shares = integrity.shares(schema, counts, self._copy.threads, self._share_from, proved)
         return [self._pool.submit(integrity.check_share, self._copy, share) for share in shares]
 
     def _start_keys(self, schema: Schema, *, by_index: bool) -> tuple[list[Future[Verdicts]], list[str]]:
@@ -142,7 +162,8 @@ def count(copy: Copy, table: str) -> int | None:
         RestoreDrillError: They cannot be counted.
     """
     try:
-        row = copy.connection().execute(f"SELECT count(*) FROM main.{quoted(table)}").fetchone()  # noqa: S608
+        # The rows themselves: left to itself, SQLite counts the entries of the smallest index instead.
+        row = copy.connection().execute(f"SELECT count(*) FROM main.{quoted(table)} NOT INDEXED").fetchone()  # noqa: S608
     except ERRORS as problem:
         if lacks_module(problem):
             return None

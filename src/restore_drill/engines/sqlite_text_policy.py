@@ -11,14 +11,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
-from restore_drill.engines.sqlite_connection import (
-    SqliteProblem,
-    error_name,
-    forbid_outside,
-    primary_code,
-    printable,
-    translate,
-)
+from restore_drill.engines.sqlite_connection import forbid_outside
+from restore_drill.engines.sqlite_errors import SqliteProblem, error_name, primary_code, printable, translate
 from restore_drill.engines.sqlite_split import Piece
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Stage
@@ -100,7 +94,7 @@ def refused(what: str) -> BackupFailed:
     )
 
 
-def explain(problem: SqliteProblem | sqlite3.Warning | MemoryError, piece: Piece) -> RestoreDrillError:
+def explain(problem: SqliteProblem | sqlite3.Warning, piece: Piece) -> RestoreDrillError:
     """What it means that a statement of a dump fails. What SQLite says of it may quote data: it goes to the details."""
     where = f"the statement that begins on line {piece.line} fails"
     if not isinstance(problem, sqlite3.Warning) and _is_not_of_the_text(problem):
@@ -122,8 +116,8 @@ def explain(problem: SqliteProblem | sqlite3.Warning | MemoryError, piece: Piece
     )
 
 
-def _is_not_of_the_text(problem: SqliteProblem | MemoryError) -> bool:
-    return isinstance(problem, MemoryError) or primary_code(problem) not in _STATEMENTS_FAULT
+def _is_not_of_the_text(problem: SqliteProblem) -> bool:
+    return primary_code(problem) not in _STATEMENTS_FAULT
 
 
 #: Messages of a known form, which name objects and quote nothing else.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from restore_drill.engines.sqlite_connection import printable
+from restore_drill.engines.sqlite_errors import printable
 
 #: Lines that SQLite gives at most unless it is asked for more.
 LINES_AT_MOST: Final = 100

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_drill import __version__
 from restore_drill.evidence import limits
-from restore_drill.evidence.record import to_json
+from restore_drill.evidence.record import encode
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.policy.snapshot import broken_bounds
@@ -153,9 +153,9 @@ def write(path: Path, evidence: Mapping[str, Any]) -> None:
     parts = []
     for name, value in evidence.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            text = "[\n  " + ",\n  ".join(json.dumps(each, default=to_json) for each in value) + "\n ]"
+            text = "[\n  " + ",\n  ".join(map(encode, value)) + "\n ]"
         else:
-            text = json.dumps(value, default=to_json)
+            text = encode(value)
         parts.append(f" {json.dumps(name)}: {text}")
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(redact("{\n" + ",\n".join(parts) + "\n}\n"), "utf-8")

@@ -72,7 +72,7 @@ class DrillRecord:
             self._descriptor = -1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        self._lines.append(redact(json.dumps(entry, default=to_json, separators=(",", ":"))))
+        self._lines.append(redact(encode(entry, (",", ":"))))
 
     def _flush(self) -> None:
         if not self._lines:
@@ -123,6 +123,19 @@ def snapshot_facts(snapshot: Snapshot) -> dict[str, Any]:
         "version": snapshot.main.version,
         "parents": [parent.id for parent in snapshot.parents],
     }
+
+
+def encode(value: Any, separators: tuple[str, str] | None = None) -> str:
+    """Write a value as JSON in ASCII; numbers that JSON does not have (an infinite answer of a query) become words.
+
+    Raises:
+        TypeError: A part of it has no place in evidence.
+    """
+    try:
+        return json.dumps(value, default=to_json, separators=separators, allow_nan=False)
+    except ValueError:
+        plain = json.loads(json.dumps(value, default=to_json), parse_constant=str)
+        return json.dumps(plain, separators=separators, allow_nan=False)
 
 
 def to_json(value: Any) -> Any:

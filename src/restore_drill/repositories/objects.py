@@ -104,11 +104,14 @@ class ObjectRepository(Repository):
         return is_digest or self._note_unfinished(artifact, survey)
 
     def unfinished(self, snapshot: Snapshot, *, settling: bool) -> str | None:
-        """An empty object, a missing part or marker, or (while settling) a digest that is not there yet."""
+        """An empty object, a missing marker, or (while settling) a part or a digest that is not there yet.
+
+        A part that is still missing later is no upload under way: fetching the set fails, and says which one it is.
+        """
         main = snapshot.main
         if main.size == 0:
             return "it is empty (0 bytes)"
-        parts = {key: self.store.stat(key) for key in self._part_keys(main)}
+        parts = {key: self.store.stat(key) for key in self._part_keys(main)} if settling else {}
         for key, part in parts.items():
             if part is None:
                 return f"its part {key.rpartition('/')[2]} is missing"

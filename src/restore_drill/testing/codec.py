@@ -102,6 +102,8 @@ class CodecConformance(ABC):
         assert codec.name
         assert all(suffix.startswith(".") for suffix in codec.suffixes)
         assert codec.encrypts is isinstance(self, EncryptingCodecConformance)
+        assert codec.encrypts is bool(codec.keys)
+        assert codec.secrets.keys() <= set(codec.keys)
 
     def test_recognises_its_own_streams(self) -> None:
         """By their beginning, however much of it there is."""

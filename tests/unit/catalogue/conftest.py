@@ -67,6 +67,12 @@ class ChainEngine(ToyEngine):
     chains = True
 
 
+class BoxCodec:
+    """An encryption with a key of its own."""
+
+    keys = ("x",)
+
+
 class MirrorStore:
     """A store that a plug-in brings."""
 
@@ -76,7 +82,7 @@ class MirrorStore:
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("toys_of_the_catalogue_tests")
-    for toy in (ToyEngine, TreeEngine, ChainEngine, MirrorStore):
+    for toy in (ToyEngine, TreeEngine, ChainEngine, BoxCodec, MirrorStore):
         setattr(module, toy.__name__, toy)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     engines = {
@@ -86,6 +92,12 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
         "elsewhere": ("a_library_nobody_has:Engine", "elsewhere"),
     }
     monkeypatch.setitem(registry.BUILT_IN, "engines", engines)
+    codecs = {
+        **registry.BUILT_IN["codecs"],
+        "box": (f"{module.__name__}:BoxCodec", ""),
+        "exotic": ("a_library_nobody_has:Codec", "exotic"),
+    }
+    monkeypatch.setitem(registry.BUILT_IN, "codecs", codecs)
 
 
 @pytest.fixture

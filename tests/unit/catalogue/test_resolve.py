@@ -38,11 +38,11 @@ targets:
     engine: toy
     timezone: Europe/Berlin
     checksum: pinned
-    decrypt: {age: {identity: env:ONE, extra: env:TWO}}
+    decrypt: {age: {identity: env:ONE, passphrase: env:TWO}}
     retention: {daily: 7}
     copies:
       nas: {path: "a/{time:%Y%m%d}", timezone: UTC, lag: 1m}
-      cloud: {path: "a/{time:%Y%m%d}", decrypt: {age: {identity: env:OTHER}, gzip: {x: env:Y}}}
+      cloud: {path: "a/{time:%Y%m%d}", decrypt: {age: {identity: env:OTHER}, box: {x: env:Y}}}
       third:
         {store: dark, path: "a/{time:%Y%m%d}", retention: {daily: 30}, checksum: {sidecar: "{name}.sha256"}, lag: 5m}
   wiki:
@@ -100,8 +100,8 @@ def test_what_a_copy_says_goes_before_what_its_target_says(full: Plan) -> None:
     assert nas.retention is not None and third.retention is not None
     assert (nas.retention.daily, third.retention.daily) == (7, 30)
     one, two, other = (SecretReference("env", name) for name in ("ONE", "TWO", "OTHER"))
-    assert nas.decrypt == {"age": {"identity": one, "extra": two}}
-    assert cloud.decrypt == {"age": {"identity": other, "extra": two}, "gzip": {"x": SecretReference("env", "Y")}}
+    assert nas.decrypt == {"age": {"identity": one, "passphrase": two}}
+    assert cloud.decrypt == {"age": {"identity": other, "passphrase": two}, "box": {"x": SecretReference("env", "Y")}}
 
 
 def test_replication_may_take_the_copy_lag_where_nothing_else_is_said(full: Plan) -> None:

@@ -148,6 +148,7 @@ class Sealed(Codec):
 
     name = "sealed"
     encrypts = True
+    keys = ("key",)
 
     @classmethod
     def recognises(cls, head: bytes) -> bool:

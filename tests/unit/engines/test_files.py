@@ -145,6 +145,14 @@ def test_an_option_nobody_knows_is_refused(sandbox: Sandbox) -> None:
     assert restored(sandbox, payload).facts["files"] == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "told"), [(1, 1, "1 file, 1 B"), (2, 5, "2 files, 10 B"), (1204, 1600, "1,204 files, 1.93 MB")]
+)
+def test_what_came_back_is_told_in_a_few_words(sandbox: Sandbox, count: int, size: int, told: str) -> None:
+    data = archive(*(member(b"d/%d" % number, bytes(size)) for number in range(count)))
+    assert restored(sandbox, unpacked(sandbox, data)).facts["summary"] == told
+
+
 def test_what_it_cannot_answer_is_never_a_pass(sandbox: Sandbox) -> None:
     found = restored(sandbox, unpacked(sandbox, archive(member(b"a", b"1"))))
     for question in (found.integrity, found.structure, found.row_counts):

@@ -199,6 +199,7 @@ def test_a_damaged_table_fails_the_counts_and_not_the_structure(sandbox: Countin
 @pytest.fixture
 def crashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_PROBE", crashing_probe.__name__)
+    monkeypatch.setattr(sqlite, "_QUERY", crashing_probe.__name__)
 
 
 class _Ending:
@@ -277,6 +278,24 @@ def test_a_deadline_of_the_sandbox_fails_everything_that_was_asked(
         with pytest.raises(DeadlineExceeded, match="too late"):
             ask()
     assert restored.structure()["table"] == ["t"]
+
+
+@pytest.mark.parametrize("size", [300, 300_000_000])
+def test_a_lack_of_memory_is_of_the_check_that_it_stops(tmp_path: Path, size: int) -> None:
+    script = f"""
+        PRAGMA ignore_check_constraints=ON; INSERT INTO t VALUES (4, 'four');
+        CREATE TABLE u (x INT CHECK (length(hex(zeroblob({size} + x))) > 0)); INSERT INTO u VALUES (1);
+    """
+    with CountingSandbox(tmp_path, run="test", name="memory", limits=Limits(memory=400 << 20, processes=2)) as sandbox:
+        restored = restore(sandbox, payload(sandbox, SCRIPT + script))
+        restored.prepare(frozenset({"integrity", "rows"}))
+        if size == 300:
+            assert restored.integrity()["problems"] == []
+        else:
+            with pytest.raises(CouldNotVerify, match="memory ran out"):
+                restored.integrity()
+        assert restored.row_counts() == {"t": 4, "u": 1}
+        assert [name for name, _ in sandbox.called].count("measure") == 1
 
 
 def test_temporary_files_stay_inside(sandbox: CountingSandbox) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.support.calls import DirectCall
 
-from restore_drill.engines import sqlite_probe
+from restore_drill.engines import sqlite_measure, sqlite_probe, sqlite_proof
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
 
 SHOP = """
@@ -388,6 +388,29 @@ def test_a_damaged_schema_is_the_backups_fault(tmp_path: Path) -> None:
 
 
 # --- structure and counts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("free", [None, 0])
+def test_nothing_is_sorted_where_there_is_no_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None
+) -> None:
+    make(tmp_path)
+    tried = []
+    attempt = sqlite_proof.attempt
+    monkeypatch.setattr(sqlite_proof, "attempt", lambda copy, proof: tried.append(proof.index) or attempt(copy, proof))
+    if free is not None:
+        monkeypatch.setattr(sqlite_measure.disk, "free_space", lambda path: free)
+        monkeypatch.setattr(sqlite_measure.disk, "reserve", lambda path: 0)
+    assert integrity(tmp_path, limits=SHARED)["problems"] == []
+    assert bool(tried) is (free is None)
+
+
+def test_rows_are_those_of_the_table_whatever_an_index_holds(tmp_path: Path) -> None:
+    table = "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT, c TEXT); CREATE INDEX t_a ON t (a);"
+    make(tmp_path, table + "INSERT INTO t VALUES (1, 'x', 'y'), (2, 'x', 'y');")
+    assert measure(tmp_path, "rows")["rows"]["value"] == {"t": 2}
+    make(tmp_path, table, lambda connection: unseen(connection, "t_a", "INSERT INTO t VALUES (1, 'x', 'y')"))
+    assert measure(tmp_path, "rows")["rows"]["value"] == {"t": 1}
 
 
 def test_structure_and_counts_leave_helpers_out(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.support.calls import DirectCall
 
-from restore_drill.engines import sqlite_probe
+from restore_drill.engines import sqlite_probe, sqlite_query
 from restore_drill.engines.sqlite_connection import Deadline
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError
 from restore_drill.model import Stage
@@ -46,7 +46,7 @@ def refused(work: Path, **options: Any) -> BackupFailed:
 
 
 def ask(work: Path, sql: str, seconds: float = 60.0) -> list[list[Any]]:
-    return sqlite_probe.query(DirectCall(work), sqlite_probe.RESTORED, sql, seconds)
+    return sqlite_query.query(DirectCall(work), sqlite_probe.RESTORED, sql, seconds)
 
 
 # --- a file ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.calls import DirectCall
 
+from restore_drill import disk
 from restore_drill.engines import sqlite_text
 from restore_drill.engines.sqlite_text_policy import unistr
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError
@@ -286,6 +287,17 @@ def test_endless_work_meets_its_deadline(tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) INSERT INTO t SELECT max(i), 1 FROM n;"
     with pytest.raises(DeadlineExceeded):
         load(tmp_path, DUMP + endless, seconds=0.3)
+
+
+@pytest.mark.parametrize("where", ["t SELECT i, randomblob(100000) FROM n", "t SELECT i, i FROM n ORDER BY random()"])
+def test_endless_rows_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    rows = "WITH RECURSIVE n(i) AS (SELECT 9 UNION ALL SELECT i + 1 FROM n {}) INSERT INTO " + where + ";"
+    load(tmp_path / "few", DUMP + rows.format("LIMIT 5"))
+    assert ask(tmp_path / "few", "SELECT count(*) FROM t") == [(7,)]
+    monkeypatch.setattr(disk, "reserve", lambda path: 1 << 62)  # as if hardly anything were free
+    with pytest.raises(CouldNotVerify, match="the disk is too small") as caught:
+        load(tmp_path / "endless", DUMP + rows.format(""))
+    assert not isinstance(caught.value, DeadlineExceeded)
 
 
 def test_a_trigger_cannot_reach_outside_either(tmp_path: Path) -> None:

@@ -164,18 +164,27 @@ def test_an_empty_object_is_stepped_over_and_later_fails(job: Objects, select: C
     [({"complete_when": "{name}.done"}, "its marker"), ({"parts": ["{name}-wal"]}, "its part")],
     ids=["marker", "part"],
 )
-def test_a_missing_marker_or_part_is_stepped_over_and_later_fails(
+def test_a_missing_marker_or_part_is_stepped_over(
     option: dict[str, Any], missing: str, job: Objects, select: Choose
 ) -> None:
+    selection = select(**_with_companions_of_the_first_only(job, option))
+    assert chosen(selection) == NOW - HOUR
+    assert selection.stepped_over[0][1].startswith(missing)
+
+
+def test_a_missing_marker_later_fails_and_a_missing_part_is_left_to_the_fetch(job: Objects, select: Choose) -> None:
+    marker = _with_companions_of_the_first_only(job, {"complete_when": "{name}.done"})
+    assert "its marker" in failure(select(now=NOW + HOUR, **marker)).cause
+    assert chosen(select(now=NOW + HOUR, parts=["{name}-wal"])) == NOW - 10 * MINUTE
+
+
+def _with_companions_of_the_first_only(job: Objects, option: dict[str, Any]) -> dict[str, Any]:
     for when in (NOW - HOUR, NOW - 10 * MINUTE):
         job.put(when)
     for suffix in (".done", "-wal", "-wal.sha256"):
         other = job.path(NOW - HOUR)
         other.with_name(other.name + suffix).write_text(f"{'a' * 64}\n")
-    selection = select(**option)
-    assert chosen(selection) == NOW - HOUR
-    assert selection.stepped_over[0][1].startswith(missing)
-    assert missing in failure(select(now=NOW + HOUR, **option)).cause
+    return option
 
 
 def test_a_part_whose_digest_is_still_on_its_way_is_waited_for(job: Objects, select: Choose) -> None:

@@ -1,0 +1,189 @@
+"""Faults of encryption: keys that are lost or wrong, ciphertext that is cut or changed, and what was left readable."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.contents import AgeKey, gz, shop, with_log, with_passphrase
+from tests.support.matrix import AGES, Make, Matrix, Row, Site, cut, flip, run_matrix, stored, twins, unsigned
+
+_TIME = "{time:%Y%m%d_%H%M%S}"
+_KEY, _OTHER = AgeKey(), AgeKey()
+_PASSPHRASE = "correct horse battery staple"
+_MARK = "age-encryption.org/v1"
+
+
+def encrypted(site: Site) -> None:
+    """A sensitive database, for one recipient."""
+    site.copy(f"{_TIME}.db.gz.age")
+    identity = site.project.secret("shop", _KEY.secret)
+    site.options |= {"sensitive": True, "decrypt": {"age": {"identity": identity}}, "size": {"predecessors": 60}}
+    for age in AGES:
+        site.put(age, _KEY.encrypt(gz(shop(site.now - age))))
+
+
+def large_and_encrypted(site: Site) -> None:
+    """So large that several chunks of ciphertext (64 KiB each) stand behind each other."""
+    encrypted(site)
+    site.rewrite(_KEY.encrypt(shop(site.when(site.newest()), orders=9000)))
+    site.sign()
+
+
+def protected_by_passphrase(site: Site) -> None:
+    site.copy(f"{_TIME}.db.age")
+    passphrase = site.project.secret("passphrase", _PASSPHRASE)
+    site.options |= {"sensitive": True, "decrypt": {"age": {"passphrase": passphrase}}}
+    site.put(AGES[-1], with_passphrase(shop(site.now - AGES[-1]), _PASSPHRASE))
+
+
+def in_two_parts(site: Site) -> None:
+    """A database and its log, both encrypted."""
+    site.copy(f"{_TIME}.db.age", parts=["{name}-wal"])
+    identity = site.project.secret("shop", _KEY.secret)
+    site.options |= {"sensitive": True, "decrypt": {"age": {"identity": identity}}}
+    for age in AGES:
+        database, log = with_log(site.now - age)
+        key = site.put(age, _KEY.encrypt(database))
+        site.beside(_KEY.encrypt(log), "-wal", key=key)
+        site.sign(key=f"{key}-wal")
+
+
+def key(text: str) -> Make:
+    """Another secret is held."""
+
+    def harm(site: Site) -> None:
+        kind = next(iter(site.options["decrypt"]["age"]))
+        site.options["decrypt"] = {"age": {kind: site.project.secret(f"key-of-{site.name}", text)}}
+
+    return harm
+
+
+def key_is_gone(site: Site) -> None:
+    """The file that the catalogue names lay on the system that was lost."""
+    site.options["decrypt"] = {"age": {"identity": "file:../keys/of-the-lost-system"}}
+
+
+def no_key_is_named(site: Site) -> None:
+    """Which the catalogue refuses where it asks for encryption."""
+    del site.options["decrypt"], site.options["sensitive"]
+
+
+def in_the_clear(site: Site) -> None:
+    site.rewrite(gz(shop(site.when(site.newest()))))
+    site.sign()
+
+
+def log_in_the_clear(site: Site) -> None:
+    _, log = with_log(site.when(site.newest()))
+    site.beside(log, "-wal")
+    site.sign(key=f"{site.newest()}-wal")
+
+
+def named_like_ciphertext(site: Site) -> None:
+    """The first lines look like a header of age; what follows is readable."""
+    site.rewrite(f"{_MARK}\n".encode() + gz(shop(site.when(site.newest()))))
+    site.sign()
+
+
+def by_openssl(site: Site) -> None:
+    """What ``openssl enc`` writes: nobody can tell whether it was changed."""
+    site.rewrite(b"Salted__" + site.bytes()[200:])
+    site.sign()
+
+
+_KEYS = "none of the keys held opens the age stream: it is encrypted to"
+
+ROWS = [
+    Row(
+        19, "wrong key", encrypted, key(_OTHER.secret), "nas/unpacks", _KEYS, "key|identity", verdict="error",
+        blocked=("nas/encrypted", "nas/restores"),
+    ),
+    Row(
+        19, "lost key", encrypted, no_key_is_named, "nas/unpacks", "no identity is given for it",
+        "decrypt: .age: .identity", verdict="error",
+    ),
+    Row(
+        19, "key file that is none", encrypted, key("lorem ipsum"), "nas/unpacks", "the age identity", ".",
+        verdict="error",
+    ),
+    Row(
+        19, "wrong passphrase", protected_by_passphrase, key("wrong"), "nas/unpacks", "the passphrase does not open",
+        "Give the one it was encrypted with", verdict="error",
+    ),
+    Row(
+        19, "wrong key and a digest that does not match", encrypted,
+        lambda site: (key(_OTHER.secret)(site), unsigned(flip(-3))(site)), "nas/checksum", "recorded is",
+        "use another copy", blocked=("nas/unpacks",),
+    ),
+    Row(
+        20, "truncated ciphertext", encrypted, stored(cut(40)), "nas/unpacks", "age stream is", "Compare its size",
+        blocked=("nas/restores",),
+    ),
+    Row(
+        20, "truncated ciphertext at a chunk's end", large_and_encrypted,
+        stored(lambda data: data[: data.index(b"\n---") + 1 + 4 + 43 + 1 + 16 + 2 * 65552]), "nas/unpacks",
+        "age stream is", "Compare its size",
+    ),
+    Row(
+        20, "header alone", encrypted, stored(lambda data: data[: data.index(b"\n---") + 30]), "nas/unpacks",
+        "age stream is", "Compare its size",
+    ),
+    Row(
+        20, "flipped ciphertext, digest taken afterwards", encrypted, stored(flip(0.7)), "nas/unpacks", "age stream is",
+        ".",
+    ),
+    Row(20, "trailing bytes", encrypted, stored(lambda data: data + b"\n"), "nas/unpacks", "age stream is", "."),
+    Row(
+        21, "unauthenticated CBC", encrypted, by_openssl, "nas/fetched", "begins like an openssl enc file",
+        "backup job",
+    ),
+    Row(
+        22, "key kept only on the lost system", encrypted, key_is_gone, "nas/unpacks",
+        "of-the-lost-system|cannot be read", ".", verdict="error",
+    ),
+    Row(
+        23, "only some members encrypted", in_two_parts, log_in_the_clear, "nas/encrypted",
+        "-wal can be read without a key", "Encrypt it before it leaves",
+    ),
+    Row(
+        23, "nothing encrypted", encrypted, in_the_clear, "nas/encrypted", "can be read without a key",
+        "Encrypt it before it leaves",
+    ),
+    Row(23, "encrypted by name only", encrypted, named_like_ciphertext, "nas/unpacks", "age", "."),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return run_matrix(tmp_path_factory.mktemp("encryption") / "project", ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
+    matrix.check(row)
+
+
+@pytest.mark.parametrize("name", twins(ROWS))
+def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
+    matrix.check_twin(name)
+
+
+def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
+    matrix.check_statuses()
+
+
+def test_evidence_names_the_key_that_opened_it(matrix: Matrix) -> None:
+    """Row 22: in a year somebody must know which key it was; the secret itself stands nowhere."""
+    layers = matrix.runs["healthy"].facts("twin-encrypted/nas", "fetch")["artifacts"][0]["layers"]
+    assert [layer["format"] for layer in layers] == ["age", "gzip", "sqlite-database"]
+    assert _KEY.recipient in str(layers[0])
+    texts = [path.read_text() for path in matrix.project.root.glob("reports/**/*.*") if path.is_file()]
+    assert texts
+    assert not [text for text in texts if _KEY.secret in text]
+
+
+def test_what_a_cut_ciphertext_gave_is_discarded(matrix: Matrix) -> None:
+    """Row 20: its first chunks are genuine, and must not be taken for the backup."""
+    row = next(row for row in ROWS if row.fault == "truncated ciphertext at a chunk's end")
+    facts = matrix.run(row).facts(f"{row.target}/nas", "fetch")
+    assert facts["payloads"] == []
+    assert list((matrix.project.root / "work").rglob("payload-*")) == []

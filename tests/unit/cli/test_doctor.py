@@ -1,0 +1,97 @@
+"""``restore-drill doctor``: every line that is not good has its remedy, and one does not hide the others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.conftest import Command, Said, change
+
+from restore_drill import disk
+
+
+def problems(said: Said) -> dict[str, str]:
+    """Label of each problem → what is said of it, and its remedy."""
+    found = re.findall(r"^PROBLEM (.*?): (.*)\n(?: +-> (.*)\n)?", said.out.replace("://", "//"), re.MULTILINE)
+    return {label: f"{cause} -> {remedy}" for label, cause, remedy in found}
+
+
+def test_a_healthy_estate(command: Command, project: Path) -> None:
+    command("baseline", "init")
+    said = command("doctor", "--work-dir", project / "..")
+    assert (said.status, said.err) == (0, "")
+    assert "PROBLEM" not in said.out
+    for line in (
+        r"^ok      restore-drill \S+, Python 3\.\d+\.\d+, \d+ cores$",
+        r"^ok      pytest 9\.",
+        r"^ok      SQLite 3\.",
+        r"^ok      optional programs \(no drill needs them\): rsync (not )?found, sqlite3",
+        r"^ok      sandbox: works in .*, network: ",
+        r"^ok      disk: .* usable in ",
+        r"^ok      catalogue .*targets\.yaml: 1 targets$",
+        r"^ok      state file://.*/state: initialised$",
+        r"^ok      reports .*/reports: can be written$",
+        r"^ok      orders-db/nas: 1 recovery points, the newest \d{8}T\d{6}Z \(30 min .*old\)$",
+    ):
+        assert re.search(line, said.out, re.MULTILINE), f"{line}\n{said.out}"
+
+
+def test_everything_that_is_wrong_is_said(command: Command, catalogue: Path, project: Path) -> None:
+    change(catalogue, '.db"}', '.db.age", decrypt: {age: {identity: env:NO_SUCH_KEY, passphrase: file:/no/such/file}}}')
+    (project / "reports").write_text("a file")
+    said = command("doctor")
+    assert said.status == 1
+    found = problems(said)
+    assert found.keys() == {
+        f"state file//{project}/state", f"reports {project}/reports", "orders-db/nas", "secret env:NO_SUCH_KEY",
+        "secret file:/no/such/file",
+    }  # fmt: skip
+    assert "restore-drill baseline init" in found[f"state file//{project}/state"]
+    assert found[f"reports {project}/reports"].startswith("File exists -> Check its permissions")
+    assert "NO_SUCH_KEY" in found["secret env:NO_SUCH_KEY"] and "/no/such/file" in found["secret file:/no/such/file"]
+    assert "no snapshot" in found["orders-db/nas"]
+    assert [label for label, cause in found.items() if cause.endswith("-> ")] == []
+
+
+def test_a_store_that_is_not_mounted(command: Command, catalogue: Path) -> None:
+    command("baseline", "init")
+    change(catalogue, "file:../backups", "file:../unmounted")
+    assert problems(command("doctor")).keys() == {"orders-db/nas"}
+    change(catalogue, "file:../unmounted", "file:../backups")
+    assert problems(command("doctor")) == {}
+
+
+def test_a_secret_is_never_shown(command: Command, catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command("baseline", "init")
+    monkeypatch.setenv("ORDERS_KEY", "AGE-SECRET-KEY-1QQQQQQQQQQQ")
+    change(catalogue, '.db"}', '.db", decrypt: {age: {identity: env:ORDERS_KEY}}}')
+    said = command("doctor")
+    assert said.status == 0 and "secret env:ORDERS_KEY: can be read" in said.out
+    assert "QQQQ" not in said.out + said.err
+
+
+def test_a_work_directory_that_is_not_there(command: Command, project: Path) -> None:
+    command("baseline", "init")
+    said = command("doctor", "--work-dir", project / "nowhere")
+    assert said.status == 1
+    assert problems(said).keys() == {"sandbox", "disk"}
+    assert "orders-db/nas: 1 recovery points" in said.out
+
+
+def test_a_disk_with_little_left(command: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command("baseline", "init")
+    monkeypatch.setattr(disk, "free_space", lambda path: disk.reserve(path) + 1000)
+    found = problems(command("doctor"))
+    assert found["disk"].startswith("only 1.00 kB usable (") and "--work-dir" in found["disk"]
+
+
+def test_an_old_sqlite(command: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
+    said = command("doctor")
+    assert "Use a Python that is linked with SQLite 3.37 or newer." in said.out
+
+
+def test_a_package_that_is_missing(command: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restore_drill.cli.doctor._PACKAGES", ("pytest", "a-package-nobody-has"))
+    assert "a-package-nobody-has missing" in command("doctor").out
