@@ -189,11 +189,12 @@ ROWS = [
     ),
     Row(
         31, "zero blocks mid-tar", a_volume, at_member(5, lambda data, at: data[:at] + END + data[at:]), "nas/unpacks",
-        ".", ".",
+        "end the tar archive, but another archive or more members follow", ".",
     ),
     Row(
         31, "a zero block over a header mid-tar", a_volume,
-        at_member(5, lambda data, at: data[:at] + bytes(BLOCK) + data[at + BLOCK :]), "nas/unpacks", ".", ".",
+        at_member(5, lambda data, at: data[:at] + bytes(BLOCK) + data[at + BLOCK :]), "nas/unpacks",
+        "something that is no archive follows the end", ".",
     ),
     Row(32, "concatenated tar", a_volume, two_archives, "nas/unpacks", "archive|end", "concatenated"),
     Row(32, "concatenated tar where the catalogue allows it", a_volume, two_archives_as_agreed),

@@ -105,7 +105,7 @@ def long_links() -> tuple[bytes, ...]:
         parts.append(header(b"l", b"2", 0, target=b"d", magic=GNU))
         path = here + b"/"
     climb = b"../" * 16
-    parts += [long_name(climb), header(b"escape", b"2", 0, target=climb, magic=GNU)]
+    parts += [long_name(path + climb, b"K"), header(b"escape", b"2", 0, target=b"x", magic=GNU)]
     return (*parts, member(f"escape/{_LOOT}".encode(), b"!"))
 
 
@@ -155,7 +155,7 @@ ROWS = [
     ),
     Row(
         83, "absolute member", a_volume, holds(member(f"/tmp/{_LOOT}".encode(), b"!")), "nas/unpacks",
-        "absolute|begins with|root", ".",
+        "name is absolute", ".",
     ),
     Row(
         83, ".. in an extended header", a_volume, holds(pax({b"path": f"../{_LOOT}".encode()}), member(b"x", b"!")),
@@ -164,7 +164,7 @@ ROWS = [
     Row(
         84, "symlink write-through", a_volume,
         holds(header(b"out", b"2", target=b"/tmp"), member(f"out/{_LOOT}".encode(), b"!")), "nas/unpacks",
-        "symbolic link has an absolute target|through", ".",
+        "symbolic link has an absolute target", ".",
     ),
     Row(
         84, "relative symlink outside", a_volume,
@@ -173,17 +173,17 @@ ROWS = [
     ),
     Row(
         84, "hardlink escape", a_volume, holds(header(b"passwd", b"1", target=b"../../../etc/passwd")), "nas/unpacks",
-        "climbs|does not hold|hard link", ".",
+        "climbs out with", ".",
     ),
     Row(
         84, "absolute hardlink", a_volume, holds(header(b"passwd", b"1", target=b"/etc/passwd")), "nas/unpacks",
-        "absolute|does not hold|hard link|root", ".",
+        "name is absolute", ".",
     ),
     Row(
-        85, "device", a_volume, holds(header(b"disk", b"4", device=(8, 0))), "nas/unpacks", "device",
+        85, "device", a_volume, holds(header(b"disk", b"4", device=(8, 0))), "nas/unpacks", "a device or a FIFO",
         "special-files|limits",
     ),
-    Row(85, "FIFO", a_volume, holds(header(b"pipe", b"6")), "nas/unpacks", "FIFO|pipe", "special-files|limits"),
+    Row(85, "FIFO", a_volume, holds(header(b"pipe", b"6")), "nas/unpacks", "a device or a FIFO", "special-files|limits"),
     Row(
         85, "setuid", a_volume, holds(member(b"sh", b"!", mode=0o4755)), "nas/unpacks", "set-user-id",
         "setuid|limits",
@@ -191,11 +191,11 @@ ROWS = [
     Row(86, "zip with ..", a_volume, small(zipped()), "nas/fetched", "begins like a zip archive", "backup job"),
     Row(
         87, "backslash traversal", a_volume, holds(member(f"..\\..\\{_LOOT}".encode(), b"!")), "nas/unpacks",
-        "backslash|climbs", ".",
+        "climbs out with", ".",
     ),
     Row(
         88, "data filter bypass CVE-2025-4517", a_volume, holds(*long_links()), "nas/unpacks",
-        "climbs|too long|outside", ".",
+        "written through a symbolic link", ".",
     ),
     Row(
         89, "bomb: more than limits.bytes", a_small_volume, small(gz(tar({"zeroes": bytes(4 << 20)}, _THEN))),
@@ -206,7 +206,7 @@ ROWS = [
         small(gz(tar({f"f{n}": b"" for n in range(300)}, _THEN))), "nas/unpacks", "more than 100 members",
         "limits.members",
     ),
-    Row(89, "bomb: 60 GB sparse tar", a_volume, small(sparse(60 << 30)), "nas/unpacks", "would give|holes|space", "."),
+    Row(89, "bomb: 60 GB sparse tar", a_volume, small(sparse(60 << 30)), "nas/unpacks", "files with holes of more than 1000 times their data", "."),
     Row(89, "bomb: nested gzip", a_small_volume, small(nested(9)), "nas/unpacks", "more than 6 layers", "."),
     Row(89, "two layers of gzip", a_small_volume, small(nested(2))),
     Row(
@@ -219,7 +219,7 @@ ROWS = [
     ),
     Row(93, ".mode in a dump", a_dump, added(".mode insert")),
     Row(
-        96, "hostile schema that never ends", a_database, never_ending, "nas/integrity", "deadline|time|seconds|1 s",
+        96, "hostile schema that never ends", a_database, never_ending, "nas/integrity", "did not end in time",
         ".", verdict="error",
     ),
     Row(96, "hostile schema that calls out", a_database, trusting),
