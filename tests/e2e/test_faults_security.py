@@ -183,7 +183,9 @@ ROWS = [
         85, "device", a_volume, holds(header(b"disk", b"4", device=(8, 0))), "nas/unpacks", "a device or a FIFO",
         "special-files|limits",
     ),
-    Row(85, "FIFO", a_volume, holds(header(b"pipe", b"6")), "nas/unpacks", "a device or a FIFO", "special-files|limits"),
+    Row(
+        85, "FIFO", a_volume, holds(header(b"pipe", b"6")), "nas/unpacks", "a device or a FIFO", "special-files|limits",
+    ),
     Row(
         85, "setuid", a_volume, holds(member(b"sh", b"!", mode=0o4755)), "nas/unpacks", "set-user-id",
         "setuid|limits",
@@ -206,7 +208,10 @@ ROWS = [
         small(gz(tar({f"f{n}": b"" for n in range(300)}, _THEN))), "nas/unpacks", "more than 100 members",
         "limits.members",
     ),
-    Row(89, "bomb: 60 GB sparse tar", a_volume, small(sparse(60 << 30)), "nas/unpacks", "files with holes of more than 1000 times their data", "."),
+    Row(
+        89, "bomb: 60 GB sparse tar", a_volume, small(sparse(60 << 30)), "nas/unpacks",
+        "files with holes of more than 1000 times their data", ".",
+    ),
     Row(89, "bomb: nested gzip", a_small_volume, small(nested(9)), "nas/unpacks", "more than 6 layers", "."),
     Row(89, "two layers of gzip", a_small_volume, small(nested(2))),
     Row(
