@@ -337,7 +337,7 @@ def test_everything_is_tested_without_arguments(checkout: Checkout) -> None:
     assert checkout.run("ci/test").returncode == 0
     steps = [call.removeprefix("venv -m ") for call in checkout.calls("venv -m") if "pip" not in call]
     assert [step.split()[0] for step in steps] == ["ruff", "ruff", "mypy", *["coverage"] * 4]
-    assert "coverage run -m pytest tests --durations=10" in steps
+    assert any(step.startswith("coverage run -m pytest tests ") for step in steps)
 
 
 def test_the_first_bad_step_ends_the_tests(checkout: Checkout) -> None:

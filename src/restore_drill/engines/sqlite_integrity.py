@@ -50,12 +50,17 @@ _LIKE_A_NUMBER: Final = re.compile(r"[+-]?[0-9]")
 
 
 class Copy:
-    """A private copy that several threads examine, each on connections of its own."""
+    """A private copy that several threads examine, each on connections of its own.
 
-    def __init__(self, path: Path, deadline: Deadline, threads: int) -> None:
+    Args:
+        small: Whether one connection for everything does: how it reads makes no difference.
+    """
+
+    def __init__(self, path: Path, deadline: Deadline, threads: int, *, small: bool = False) -> None:
         self.path = path
         self.deadline = deadline
         self.threads = threads
+        self._small = small
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[sqlite3.Connection] = []
@@ -67,6 +72,8 @@ class Copy:
             DeadlineExceeded: It is too late to begin anything.
             sqlite3.Error: The database cannot be opened.
         """
+        if self._small:
+            reading = Reading.SEEKING
         known: dict[Reading, sqlite3.Connection] = self._local.__dict__.setdefault("known", {})
         if reading not in known:
             known[reading] = self._connect(reading)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from restore_drill import disk
 from restore_drill.engines import sqlite_integrity as integrity
@@ -18,6 +18,8 @@ from restore_drill.engines.sqlite_proof import Proof
 from restore_drill.engines.sqlite_schema import Schema, quoted
 from restore_drill.engines.sqlite_verdicts import Verdicts
 from restore_drill.errors import RestoreDrillError
+
+_Result = TypeVar("_Result")
 
 
 class Measurement:
@@ -34,7 +36,7 @@ class Measurement:
     def __init__(
         self,
         copy: Copy,
-        pool: ThreadPoolExecutor,
+        pool: Executor,
         wanted: frozenset[str],
         plain_below: int = integrity.PLAIN_BELOW,
         share_from: int = integrity.SHARE_FROM,
@@ -141,13 +143,14 @@ class Measurement:
 
 
 def measure(path: Path, deadline: Deadline, wanted: frozenset[str], threads: int, **limits: int) -> dict[str, Any]:
-    """Measure a database with ``threads`` threads; see :class:`Measurement`.
+    """Measure a database with ``threads`` threads, a small one with this one only; see :class:`Measurement`.
 
     Raises:
         RestoreDrillError: It cannot be opened, or its schema cannot be read.
     """
-    copy = Copy(path, deadline, threads)
-    with ThreadPoolExecutor(threads, thread_name_prefix="sqlite") as pool:
+    small = path.stat().st_size < limits.get("plain_below", integrity.PLAIN_BELOW)
+    copy = Copy(path, deadline, 1 if small else threads, small=small)
+    with _Here() if small else ThreadPoolExecutor(threads, thread_name_prefix="sqlite") as pool:
         try:
             return Measurement(copy, pool, wanted, **limits).run()
         finally:
@@ -169,6 +172,18 @@ def count(copy: Copy, table: str) -> int | None:
             return None
         raise translate(problem, f"the rows of {printable(table)} cannot be counted", copy.path) from problem
     return int(row[0])
+
+
+class _Here(Executor):
+    """Does at once, and here, what it is given: threads cost more than a small database altogether."""
+
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        future: Future[_Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as problem:
+            future.set_exception(problem)
+        return future
 
 
 def _settled(result: Verdicts | RestoreDrillError) -> Future[Verdicts]:

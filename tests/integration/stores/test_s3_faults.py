@@ -252,7 +252,7 @@ def test_a_busy_server_is_asked_again(
     store = store_of(proxy.endpoint, "s3://backups/faults", retries=3)
     artifact = found(store_of(seaweed.endpoint, "s3://backups/faults"), "object")
     calls: dict[str, Callable[[], object]] = {
-        "list": lambda: [artifact.key for artifact in store.list("")],
+        "list": lambda: [artifact.key for artifact in store.list("object")],
         "stat": lambda: store.stat("object"),
         "open": lambda: read(store, artifact),
     }
