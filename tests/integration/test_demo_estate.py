@@ -143,11 +143,12 @@ def test_two_builds_for_the_same_time_are_identical(estate: Estate, tmp_path: Pa
 
 
 def test_a_fresh_estate_is_confirmed_without_importing_a_job(estate: Estate) -> None:
+    heavy = {"pyrage", "sqlite3", "tarfile", "moto", "boto3", "demo_estate.orders_db"}
     code = (
         "import sys; before = set(sys.modules); "  # coverage brings some of its own
         "from pathlib import Path; from demo_estate.estate import ensure; "
         f"ensure(Path({str(estate.root.parents[1])!r}), {NOW}); "
-        "print(sorted({'pyrage', 'sqlite3', 'tarfile', 'moto', 'boto3', 'demo_estate.orders_db'} & (set(sys.modules) - before)))"
+        f"print(sorted({heavy} & (set(sys.modules) - before)))"
     )
     assert _python(code).stdout.strip() == "[]"
 
