@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,9 +24,17 @@ _PATTERN = "{time:%Y%m%d_%H%M%S}_large.db.gz.age"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with one large target: compressed and encrypted, hardly anything is stored."""
-    project = Project(tmp_path_factory.mktemp("memory") / "project")
+def project() -> Iterator[Project]:
+    """A project with one large target: compressed and encrypted, hardly anything is stored.
+
+    On a disk, wherever other tests are: what is restored to memory would count as memory.
+    """
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield _project(Path(directory) / "project")
+
+
+def _project(root: Path) -> Project:
+    project = Project(root)
     key = pyrage.x25519.Identity.generate()
     project.targets["large"] = {
         "tier": "important",

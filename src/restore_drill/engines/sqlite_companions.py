@@ -72,12 +72,6 @@ def beside(database: Path, ending: str) -> Path:
     return database.with_name(database.name + ending)
 
 
-def size(database: Path) -> int:
-    """Bytes of a database and its companions, as far as they are there."""
-    parts = (beside(database, ending) for ending in ("", WAL, JOURNAL))
-    return sum(part.stat().st_size for part in parts if part.exists())
-
-
 def examine_log(database: Path) -> dict[str, Any] | None:
     """What the write-ahead log holds, before it is applied; ``None`` when there is none or it is empty.
 

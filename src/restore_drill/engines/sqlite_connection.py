@@ -55,35 +55,30 @@ class Deadline:
     A progress handler is called while SQLite interprets statements, a thread interrupts what is not interpreted (parts
     of ``integrity_check``, sorting); what heeds neither is ended by whoever started the process.
 
-    The thread costs more than a small database altogether: it is left out where nothing can take long.
-
     Args:
         until: ``time.monotonic()`` at which it is over.
         room: A directory of the disk that must not be filled: a short text can ask for endless rows.
         reserve: Bytes that must stay free there.
-        brief: Whether what is not interpreted takes a second at most.
     """
 
-    def __init__(self, until: float, room: Path | None = None, reserve: int = 0, *, brief: bool = False) -> None:
+    def __init__(self, until: float, room: Path | None = None, reserve: int = 0) -> None:
         self.until = until
         self._room = room
         self._reserve = reserve
         self._full = False
         self._connections: list[sqlite3.Connection] = []
         self._done = threading.Event()
-        self._thread = None if brief else threading.Thread(target=self._wait, name="sqlite-deadline", daemon=True)
+        self._thread = threading.Thread(target=self._wait, name="sqlite-deadline", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._thread is not None:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._thread is not None:
-            self._done.set()
-            self._thread.join()
+        self._done.set()
+        self._thread.join()
         if self._full and isinstance(error, RestoreDrillError):
             raise CouldNotVerify(
                 f"the disk is too small for this drill: less than {format_size(self._reserve)} would stay free",

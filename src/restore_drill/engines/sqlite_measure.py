@@ -81,8 +81,8 @@ class Measurement:
         """Begin what can run beside the first pass over the pages, and return what waits for the answer."""
         size = self._copy.path.stat().st_size
         shared = full and integrity.can_share(schema, size, self._plain_below)
-        first = self._pool.submit(integrity.check_pages, self._copy, schema)
         self._counts = self._start_counts(schema)
+        first = self._pool.submit(integrity.check_pages, self._copy, schema)
         others, late = self._start_keys(schema, by_index=full)
         plain = [self._pool.submit(integrity.check_whole, self._copy, "integrity_check")] if full and not shared else []
         if full:
@@ -132,6 +132,8 @@ class Measurement:
             declared = sqlite_keys.declaring(self._copy.connection(), schema)
         except ERRORS as problem:
             return [_settled(translate(problem, "the foreign keys cannot be read", self._copy.path))], []
+        except RestoreDrillError as problem:  # it is too late already
+            return [_settled(problem)], []
         if not by_index:
             return [], list(declared)
         begun = [self._check_keys(table, questions) for table, questions in declared.items() if questions]
@@ -148,7 +150,7 @@ def measure(path: Path, deadline: Deadline, wanted: frozenset[str], threads: int
     Raises:
         RestoreDrillError: It cannot be opened, or its schema cannot be read.
     """
-    small = path.stat().st_size < limits.get("plain_below", integrity.PLAIN_BELOW)
+    small = path.exists() and path.stat().st_size < limits.get("plain_below", integrity.PLAIN_BELOW)
     copy = Copy(path, deadline, 1 if small else threads, small=small)
     with _Here() if small else ThreadPoolExecutor(threads, thread_name_prefix="sqlite") as pool:
         try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from restore_drill import disk
 from restore_drill.engines import sqlite_companions as companions
-from restore_drill.engines import sqlite_integrity, sqlite_measure, sqlite_schema
+from restore_drill.engines import sqlite_measure, sqlite_schema
 from restore_drill.engines.base import nothing_came_back
 from restore_drill.engines.sqlite_connection import Deadline, connect, forbid_outside
 from restore_drill.engines.sqlite_errors import (
@@ -67,7 +67,7 @@ def bring_back(call: Call, database: Path, *, allow_empty: bool, seconds: float)
     """Open a database read-write, with what belongs to it, and make sure that something came back."""
     header = _header(database)
     log, journal = companions.examine_log(database), companions.examine_journal(database)
-    with deadline_of(call, seconds, examined=database) as deadline:
+    with deadline_of(call, seconds) as deadline:
         try:
             with contextlib.closing(connect(database, deadline, forbid_outside)) as connection:
                 schema = sqlite_schema.read(connection)
@@ -87,18 +87,13 @@ def measure(
     call: Call, database: str, wanted: list[str], threads: int, seconds: float, **limits: int
 ) -> dict[str, Any]:
     """``integrity full`` or ``integrity quick``, ``structure``, ``rows``, as wanted; see :mod:`.sqlite_measure`."""
-    with deadline_of(call, seconds, examined=call.work / database) as deadline:
+    with deadline_of(call, seconds) as deadline:
         return sqlite_measure.measure(call.work / database, deadline, frozenset(wanted), max(1, threads), **limits)
 
 
-def deadline_of(call: Call, seconds: float, *, examined: Path | None = None) -> Deadline:
-    """The earlier of the caller's patience and ``seconds`` from now; the work directory's disk is not to be filled.
-
-    Where a database is only ``examined``, a small one cannot take long.
-    """
-    brief = examined is not None and companions.size(examined) < sqlite_integrity.PLAIN_BELOW
-    until = min(call.until - _BEFORE, time.monotonic() + seconds)
-    return Deadline(until, call.work, disk.reserve(call.work), brief=brief)
+def deadline_of(call: Call, seconds: float) -> Deadline:
+    """The earlier of the caller's patience and ``seconds`` from now; the work directory's disk is not to be filled."""
+    return Deadline(min(call.until - _BEFORE, time.monotonic() + seconds), call.work, disk.reserve(call.work))
 
 
 def first_row(connection: sqlite3.Connection, schema: Schema, database: Path) -> bool:

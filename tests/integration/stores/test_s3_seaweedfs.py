@@ -76,7 +76,9 @@ def test_the_whole_bucket_is_a_store_too(seaweed: S3Server, store_of: StoreOf, p
         assert [artifact.key for artifact in store.list(f"{place}/")] == [f"{place}/one"]
         assert store.read_small(f"{place}/one") == b"x"
     assert store_of(seaweed.endpoint, f"s3://backups/{place}/").read_small("one") == b"x"
-    assert store_of(seaweed.endpoint, f"s3://backups/{place[:-1]}").stat("one") is None
+    seaweed.client().put_object(Bucket="backups", Key=f"{place}-whole/one", Body=b"x")
+    assert store_of(seaweed.endpoint, f"s3://backups/{place}-whole").stat("one") is not None
+    assert store_of(seaweed.endpoint, f"s3://backups/{place}-whol").stat("one") is None
 
 
 def test_metadata_and_what_a_listing_lacks(seaweed: S3Server, store_of: StoreOf, place: str) -> None:

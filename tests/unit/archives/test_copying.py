@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -120,7 +121,8 @@ def test_links_that_leave_are_refused_unless_allowed(tmp_path: Path, target: str
 def test_special_files_are_refused_and_sockets_left_out(tmp_path: Path) -> None:
     source = plain_tree(tmp_path / "source")
     with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(source / "socket"))
+        with contextlib.chdir(source):  # the path of a socket may not be long
+            one.bind("socket")
         assert copied(source, tmp_path / "socket")["notes"] == ["sockets not kept: 1"]
     (source / "socket").unlink()
     os.mkfifo(source / "fifo")

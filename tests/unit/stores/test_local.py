@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -386,7 +387,8 @@ def special(root: Path) -> Iterator[str]:
     os.mkfifo(root / "fifo")
     (root / "device").symlink_to("fifo")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(root / "socket"))
+        with contextlib.chdir(root):  # the path of a socket may not be long
+            listener.bind("socket")
         yield "fifo device socket directory"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from restore_drill.checksums import MANIFEST_NAMES
 from restore_drill.engines.trees.globs import Globs
 from restore_drill.engines.trees.manifest import Manifest, Span, Verifier, read_manifest
 from restore_drill.engines.trees.walk import Summary, walk
@@ -111,7 +112,9 @@ class _Visitor:
     def __init__(self, asked: Examination) -> None:
         self._asked = asked
         self._listed = asked.manifest.listed if asked.manifest else None
-        self._own = asked.manifest.name if asked.manifest else ""
+        own = asked.manifest.name if asked.manifest else ""
+        # No manifest can list itself, and of two beside each other the first cannot list the second.
+        self._manifests = {own, *(f"{own.rpartition('/')[0]}/{name}".lstrip("/") for name in MANIFEST_NAMES)}
         self._summary = Summary()
         self._exist = dict.fromkeys(asked.must_exist.patterns, 0)
         self._not_exist = dict.fromkeys(asked.must_not_exist.patterns, 0)
@@ -138,7 +141,7 @@ class _Visitor:
             self._not_listed(path, entry)
 
     def _not_listed(self, path: str, entry: os.DirEntry[str]) -> None:
-        if path == self._own or not entry.is_file(follow_symlinks=False):
+        if path in self._manifests or not entry.is_file(follow_symlinks=False):
             return
         if self._asked.ignore.matches(path, is_directory=False):
             return
