@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from restore_drill.errors import CouldNotVerify, UsageProblem
@@ -52,8 +52,13 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
 
 
 @cache
+def _installed() -> EntryPoints:
+    return entry_points()  # reads what is known of every installed package: once is enough
+
+
+@cache
 def _third_party(plug: str) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"restore_drill.{plug}")}
+    return {point.name: point for point in _installed().select(group=f"restore_drill.{plug}")}
 
 
 def names(plug: str) -> list[str]:
