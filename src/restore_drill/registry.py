@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from restore_drill.errors import CouldNotVerify, UsageProblem
@@ -52,7 +52,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:
     return entry_points()  # reads what is known of every installed package: once is enough
 
 
