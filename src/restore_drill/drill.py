@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
 
 from restore_drill import disk
-from restore_drill.cases import OWNER
+from restore_drill.cases import CASES, OWNER
 from restore_drill.checks.base import Baseline, Check, CheckContext
 from restore_drill.engines.base import Engine, Restored, RestoreOptions
 from restore_drill.errors import BackupFailed, Blocked, CouldNotVerify, DeadlineExceeded, RestoreDrillError
@@ -227,6 +227,7 @@ class Drill:
             threads=self.run.threads,
             tree_digest=discard or len(self.target.copies) > 1,
             discard=discard,
+            files_judged="files" in self.selected,
             advance=self.run.progress.advance,
         )
 
@@ -350,7 +351,7 @@ class Drill:
             deadline=self.target.deadline("check"),
             recorded=self._recorded_counts() if needs_recorded else None,
             zone=self.copy.model.timezone or self.target.model.timezone or ZoneInfo("UTC"),
-            manifest=self.copy.checksum.manifest if self.copy.layout == "generations" else None,
+            manifest=self._results[Stage.FETCH].manifest or None,
             selected=self.selected,
         )
 
@@ -397,12 +398,14 @@ class Drill:
             return None
 
     def baseline(self) -> Baseline:
-        """What the restored system is compared with; not initialised when there is no state."""
+        """What the restored system is compared with; without a state that can be used, the reason."""
         if self._adopted is not None:
             return self._adopted.baseline
         if not hasattr(self, "_baseline"):
-            history = self.history_or_none
-            self._baseline = Baseline() if history is None else history.baseline(self.run.clock())
+            try:
+                self._baseline = self.history.baseline(self.run.clock())
+            except CouldNotVerify as problem:
+                self._baseline = Baseline(problem=problem)
         return self._baseline
 
     def _enter_sandbox(self) -> Sandbox:
@@ -434,6 +437,17 @@ class Drill:
     def progress(self) -> int:
         """How many stages have come to an end; what :meth:`properties` says depends on nothing else."""
         return len(self._results)
+
+    @property
+    def asked_for(self) -> frozenset[Stage]:
+        """The stages that its cases ask for.
+
+        Where none of them puts anything on disk, disposal asks for a restore: of nothing, nothing can be left.
+        """
+        needs = {CASES[case.case].needs if case.case in CASES else Stage.RESTORE for case in self.cases}
+        if Stage.DISPOSE in needs and needs <= {Stage.LOCATE, Stage.DISPOSE}:
+            needs.add(Stage.RESTORE)
+        return frozenset(needs)
 
     def properties(self) -> dict[str, Any]:
         """What is known so far and told with every case: snapshot, digest, sizes, seconds of the stages."""
@@ -517,6 +531,20 @@ class Drill:
             self.record.disposed(started, seconds, self.disposal)
         return self.disposal or Disposal()
 
+    def finish(self) -> None:
+        """Dispose of what was restored; where nobody else asked for anything, restore it first.
+
+        Raises:
+            StageBroken: There was nothing to dispose of, and no other case says why.
+        """
+        try:
+            if Stage.RESTORE in self.asked_for:
+                self.reach(Stage.RESTORE)
+        except StageBroken as broken:
+            if not self.dispose().left and broken.bearer is None and broken.owner not in self.selected:
+                raise
+        self.dispose()
+
     def close(self) -> None:
         """Dispose, and close the record."""
         try:
@@ -541,10 +569,10 @@ def unexpected(problem: Exception) -> CouldNotVerify:
         return CouldNotVerify(
             f"the system refused: {problem.strerror}",
             remedy="See the details on the terminal.",
-            details=tuple(traceback.format_exception(problem)),
+            details=tuple("".join(traceback.format_exception(problem)).splitlines()),
         )
     return CouldNotVerify(
         f"restore-drill itself failed with {type(problem).__name__}",
         remedy="This is a defect: please report it with the details from the terminal.",
-        details=tuple(traceback.format_exception(problem)),
+        details=tuple("".join(traceback.format_exception(problem)).splitlines()),
     )

@@ -1,6 +1,7 @@
 """What earlier drills found: baselines, pinned digests, accepted changes, and when each copy was last drilled.
 
-One JSON document a target. Only whole drills are recorded; only whole drills that passed become baselines. Its size
+One JSON document a target. Only whole drills are recorded; only whole drills that passed become baselines, without what
+an exception covered: of that, the earlier values stay, so that it fails again once the exception has expired. Its size
 is bounded: one day's highest counts for 30 days, the last 60 drills in short form, the last 100 pinned artifacts.
 """
 
@@ -37,6 +38,8 @@ class DrillSummary:
         pins: SHA-256 of the stored bytes of each artifact, by key.
         counts: Rows by table; ``files`` and ``bytes`` for a tree.
         gaps: Gaps between recovery points that it reported.
+        passed: Whether nothing failed but what an exception covered, and nothing was left unverified.
+        excepted: What failed under an exception: ``structure``, and ``rows:TABLE`` for each count.
     """
 
     run: str
@@ -54,6 +57,7 @@ class DrillSummary:
     structure: Mapping[str, list[str]] = field(default_factory=dict)
     oldest_point: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()
+    excepted: frozenset[str] = frozenset()
 
 
 class CopyHistory:
@@ -101,6 +105,18 @@ class CopyHistory:
             return str(pinned["sha256"])
         return None
 
+    @property
+    def pinned(self) -> set[str]:
+        """The keys of the artifacts whose digests are known."""
+        return set(self._data.get("pins", {}))
+
+    @property
+    def names(self) -> set[str]:
+        """Every object (table, index, view, trigger) that a drill is compared over."""
+        passed = self.last_passed or {}
+        names: set[str] = {*passed.get("counts", {}), *self._data.get("highest", {})}
+        return names.union(*passed.get("structure", {}).values())
+
     def sizes_from(self) -> float:
         """Snapshots taken before this are not compared in size (seconds since the epoch)."""
         return max((entry["at"] for entry in self._accepted if entry["what"] == "size"), default=0.0)
@@ -129,6 +145,7 @@ class CopyHistory:
             highest=self._highest(now),
             structure=structure,
             accepted=dropped,
+            kept=passed.get("kept", {}),
         )
 
     def _highest(self, now: float) -> dict[str, tuple[int, str]]:
@@ -205,7 +222,7 @@ class History:
         """
         if not self.initialised:
             raise CouldNotVerify(
-                "there is no state of earlier drills to compare with",
+                "there is no state of earlier drills to compare with: it was never initialised",
                 looked_at=self._state.where(),
                 remedy="Initialise it once: restore-drill baseline init. If it should be there, check state: in the "
                 "catalogue.",
@@ -318,7 +335,7 @@ def _record(document: dict[str, Any], copy: str, summary: DrillSummary) -> None:
     gaps = {(first, last) for first, last in data.get("gaps", [])} | set(summary.gaps)
     data["gaps"] = sorted(gap for gap in gaps if _is_remembered(gap, summary.finished_at))[-_GAPS:]
     if summary.passed:
-        _record_passed(data, summary)
+        _record_passed(data, summary, CopyHistory(data, document.get("accepted", [])).baseline(summary.finished_at))
 
 
 def _is_remembered(gap: tuple[float, float], now: float) -> bool:
@@ -327,11 +344,13 @@ def _is_remembered(gap: tuple[float, float], now: float) -> bool:
     return last > now - max(400 * _DAY, 100 * (last - first))
 
 
-def _record_passed(data: dict[str, Any], summary: DrillSummary) -> None:
+def _record_passed(data: dict[str, Any], summary: DrillSummary, before: Baseline) -> None:
     _record_pins(data.setdefault("pins", {}), summary)
     highest = data.setdefault("highest", {})
+    kept = {table: count for table, count in before.counts.items() if _is_kept(table, summary)}
     for table in highest.keys() | summary.counts.keys():
-        highest[table] = _highest(highest.get(table, []), summary, summary.counts.get(table))
+        count = None if table in kept else summary.counts.get(table)
+        highest[table] = _highest(highest.get(table, []), summary, count)
         if not highest[table]:
             del highest[table]
     if data.get("passed", {}).get("taken_at", 0.0) > summary.taken_at:
@@ -346,9 +365,31 @@ def _record_passed(data: dict[str, Any], summary: DrillSummary) -> None:
         "stored_bytes": summary.stored_bytes,
         "content_bytes": summary.content_bytes,
         "digest": summary.digest,
-        "counts": dict(summary.counts),
-        "structure": {kind: list(names) for kind, names in summary.structure.items()},
+        "counts": {**summary.counts, **kept},
+        "structure": _structure(summary, before),
+        "kept": _origins(kept, summary, before),
     }
+
+
+def _is_kept(table: str, summary: DrillSummary) -> bool:
+    """Whether a failure over this table was excepted: by its own rule, or because it vanished or was emptied."""
+    gone = "structure" in summary.excepted and not summary.counts.get(table)
+    return gone or f"rows:{table}" in summary.excepted
+
+
+def _structure(summary: DrillSummary, before: Baseline) -> dict[str, list[str]]:
+    """The names that were found, and those that only an exception lets be missing."""
+    found = {kind: list(names) for kind, names in summary.structure.items()}
+    if "structure" in summary.excepted:
+        for kind, names in before.structure.items():
+            found[kind] = sorted({*found.get(kind, ()), *names})
+    return found
+
+
+def _origins(kept: Mapping[str, int], summary: DrillSummary, before: Baseline) -> dict[str, str]:
+    """The runs that measured what is kept from before."""
+    found = {f"rows:{table}": before.run_of(f"rows:{table}") for table in kept}
+    return found | ({"structure": before.run_of("structure")} if "structure" in summary.excepted else {})
 
 
 def _record_pins(pins: dict[str, Any], summary: DrillSummary) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.evidence.document import DrillAccount
 from restore_drill.history import DrillSummary
 from restore_drill.plan import Plan
 from restore_drill.run import Run
+from restore_drill.whole_files import write_whole
 
 
 def start_demo(plan: Plan) -> Any:
@@ -38,13 +40,64 @@ def start_demo(plan: Plan) -> Any:
             f"the demo estate needs {problem.name}, which is not installed",
             remedy="pip install 'pytest-restore-drill[demo]', or use ci/drill.",
         ) from problem
-    return estate.start(root)
+    try:
+        return estate.start(root)
+    except OSError as problem:
+        raise CouldNotVerify(
+            f"the demo estate cannot be built: {problem.strerror or problem}",
+            looked_at=str(problem.filename or root),
+            remedy="Run the demo in a copy of the project that this user may write to.",
+        ) from problem
+
+
+def check_work_dir(run: Run) -> None:
+    """See to it that nothing is restored, and nothing is made, among backups.
+
+    Raises:
+        UsageProblem: The directory in which drills work is inside a store, or a store inside it.
+    """
+    from restore_drill.catalogue.places import local_root
+    from restore_drill.sandboxes.workspace import directory_name
+
+    work = Path(os.path.realpath(run.work_dir)) / directory_name()
+    for copy in (copy for target in run.plan.targets for copy in target.copies):
+        written = local_root(copy.settings.url, Path(run.plan.catalogue).parent)
+        if written is None:
+            continue
+        for store in {written, Path(os.path.realpath(written))}:
+            if work.is_relative_to(store) or store.is_relative_to(work):
+                raise UsageProblem(
+                    f"drills would restore inside the store {copy.store_name!r}",
+                    looked_at=str(work.parent),
+                    remedy="Nothing is ever written among backups: give --work-dir (or TMPDIR) a directory apart from "
+                    "every store.",
+                )
 
 
 def open_run(run: Run) -> None:
-    """Make the run's directory, and remove what runs that were killed left behind."""
-    (run.directory / "facts").mkdir(parents=True, exist_ok=True)
+    """Make the run's directory, and remove what runs that were killed left behind.
+
+    Raises:
+        UsageProblem: Reports cannot be written there.
+        CouldNotVerify: There is no room for them.
+    """
+    try:
+        (run.directory / "facts").mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        kind = CouldNotVerify if problem.errno in (errno.ENOSPC, errno.EDQUOT) else UsageProblem
+        raise kind(
+            f"reports cannot be written: {problem.strerror}",
+            looked_at=str(run.directory.parent),
+            remedy="Give --reports-dir a directory with room that this user may write to.",
+        ) from problem
     reap(run)
+
+
+def abandon(run: Run) -> None:
+    """Remove the directory of a run that did not begin."""
+    for directory in (run.directory / "facts", run.directory):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def reap(run: Run) -> list[str]:
@@ -61,7 +114,7 @@ def reap(run: Run) -> list[str]:
 
 
 def remember(run: Run, drills: Mapping[tuple[str, str], DrillAccount], seconds: Mapping[str, float]) -> None:
-    """Write whole drills into the state: baselines of those that passed, the date of all.
+    """Write whole drills into the state: baselines of those that passed, but for what is excepted; the date of all.
 
     Raises:
         CouldNotVerify: The state cannot be written.
@@ -94,25 +147,42 @@ def _summary(run: Run, account: DrillAccount) -> DrillSummary:
         structure=account.structure(),
         oldest_point=located.get("oldest", 0.0),
         gaps=tuple(account.gaps()),
+        excepted=account.excepted(),
     )
 
 
-def publish(run: Run, junit: Path) -> None:
-    """Copy the run's JUnit to ``reports/junit.xml`` and point ``reports/latest`` at the run, each at once."""
-    reports = run.directory.parent
-    if junit.is_file():
-        if junit.parent != run.directory:
-            _copy(junit, run.directory / "junit.xml")
-        _copy(junit, reports / "junit.xml")
-    link = reports / f".latest.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(run.directory.name)
-    link.replace(reports / "latest")
+def publish(run: Run, junit: bytes | None) -> None:
+    """Point ``reports/junit.xml`` and ``reports/latest`` at the run, each at once; neither is ever another run's.
+
+    Raises:
+        OSError: One of them could not be written, and is gone.
+    """
     for slot in run.directory.glob("progress.*"):
         slot.unlink(missing_ok=True)
+    reports = run.directory.parent
+    try:
+        _point(reports / "latest", run.directory.name)
+    finally:
+        _replace(reports / "junit.xml", junit)
 
 
-def _copy(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
+def _point(link: Path, name: str) -> None:
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(name)
+        temporary.replace(link)
+    except OSError:
+        link.unlink(missing_ok=True)
+        raise
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    try:
+        write_whole(path, content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

@@ -6,6 +6,7 @@ Everything else is imported when there is something to drill, so that this costs
 from __future__ import annotations
 
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 #: Where a project's catalogue is looked for, below its own directory.
 DEFAULT_CATALOGUE = os.path.join("drills", "targets.yaml")  # noqa: PTH118 - pathlib costs more than the whole plugin
 _NAME = "restore-drill"
+_WITHOUT_CATALOGUE = "restore-drill: no catalogue"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from restore_drill.pytest_support.session import start_controller
 
         start_controller(config, catalogue)
+    elif config.getoption("tx", None):
+        config.pluginmanager.register(_WithoutCatalogue(), "restore-drill-without-catalogue")
 
 
 @pytest.fixture
@@ -72,21 +76,34 @@ def _seconds(text: str) -> float:
     """A time that can be waited for.
 
     Raises:
-        ValueError: It is none; argparse says so.
+        ArgumentTypeError: It is none; argparse says so.
     """
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(text)
+        raise ArgumentTypeError(f"give seconds, more than 0 (not {text!r})")
     return seconds
 
 
+class _WithoutCatalogue:
+    """Ends a run whose workers came upon a drill without a catalogue."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, message in report.user_properties:
+            if name == _WITHOUT_CATALOGUE:
+                pytest.exit(str(message), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
 def _no_catalogue(request: pytest.FixtureRequest) -> BaseException:
-    """What ends the run, at once and not case by case; a worker has no say in that."""
+    """What ends the run, at once and not case by case; a worker has its controller end it."""
     message = (
         f"{request.node.nodeid} uses a drill, but no catalogue was found: give --catalogue PATH, set "
         "RESTORE_DRILL_CATALOGUE, or make drills/targets.yaml with restore-drill init"
     )
     if hasattr(request.config, "workerinput"):
+        request.node.user_properties.append((_WITHOUT_CATALOGUE, message))
         return pytest.fail.Exception(message, pytrace=False)
     return pytest.exit.Exception(message, returncode=pytest.ExitCode.USAGE_ERROR)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
+from restore_drill.printable import printable
 
 
 @dataclass(slots=True)
@@ -52,4 +53,4 @@ def text(result: CaseResult) -> str:
     where = "/".join(part for part in (result.case.target, result.case.copy) if part)
     what = result.case.case + (f" {result.case.detail}" if result.case.detail and result.case.case != "own" else "")
     cause = result.message.removesuffix(".")
-    return f"{where}: {what}: {cause}." + (f" {result.remedy}" if result.remedy else "")
+    return printable(f"{where}: {what}: {cause}." + (f" {result.remedy}" if result.remedy else ""))

@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and nothing was left unverified."""
+        """Whether nothing failed but what an exception covers, and nothing was left unverified."""
         return all(verdict in (Verdict.PASSED, Verdict.EXCEPTED) for verdict in self.verdicts.values())
 
     def add(self, case: PlannedCase, verdict: Verdict, message: str = "") -> None:
@@ -99,7 +99,7 @@ class TargetDrill:
         across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS}
         for copy in self.target.copies:
             cases = [case for case in self._selected if case.copy == copy.name]
-            needs = ({CASES[case.case].needs for case in cases} | across) - {Stage.DISPOSE}
+            needs = (self.drill(copy.name).asked_for | across) - {Stage.DISPOSE}
             if needs:
                 content = [case for case in cases if CASES[case.case].needs is Stage.CONTENT]
                 content.sort(key=lambda case: sort_key(case, self.target))

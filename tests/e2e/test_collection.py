@@ -144,7 +144,7 @@ def test_a_tier_of_ones_own_is_a_marker_too(project: Project) -> None:
 def test_a_selection_of_nothing_is_an_error(project: Project, workers: tuple[str, ...]) -> None:
     outcome = project.run("-m", "important", *workers)
     assert outcome.status == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert outcome.directory is None
+    assert outcome.evidence["verdict"] == "error" and not outcome.evidence["drills"]
 
 
 def test_a_part_of_a_drill_is_partial_and_leaves_no_baseline(project: Project) -> None:
@@ -267,8 +267,10 @@ def test_the_plugin_is_inert_where_there_is_no_catalogue(tmp_path: Path, project
     assert not project.reports.exists()
 
 
-def test_a_drill_without_a_catalogue_says_what_is_missing(project: Project) -> None:
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "parallel"])
+def test_a_drill_without_a_catalogue_says_what_is_missing(project: Project, workers: tuple[str, ...]) -> None:
+    assert project.run(*workers, "-k", "db-0").status == 0
     project.path.unlink()
-    outcome = project.run()
+    outcome = project.run(*workers)
     assert outcome.status == pytest.ExitCode.USAGE_ERROR
     assert "no catalogue was found: give --catalogue PATH" in outcome.screen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
 import pytest
@@ -56,6 +57,24 @@ def generations(site: Site) -> None:
     site.options |= {"engine": "files", "settle": "0.001s"}
     for age in AGES:
         tree = files(stamp=str(age))
+        site.grow(age, {**tree, "SHA256SUMS": manifest(tree)})
+
+
+def generations_by_default(site: Site) -> None:
+    """Nothing in the catalogue names the manifest."""
+    site.copy(f"{_TIME}/")
+    site.options |= {"engine": "files", "settle": "0.001s"}
+    for age in AGES:
+        tree = files(stamp=str(age))
+        site.grow(age, {**tree, "SHA256SUMS": manifest(tree)})
+
+
+def databases_in_generations(site: Site) -> None:
+    """An engine that is asked nothing about files."""
+    site.copy(f"{_TIME}/", checksum={"manifest": "SHA256SUMS"})
+    site.options |= {"settle": "0.001s", "engine_options": {"database": "shop.db"}}
+    for age in AGES:
+        tree = {"shop.db": shop(site.now - age), "notes.txt": b"lorem ipsum\n"}
         site.grow(age, {**tree, "SHA256SUMS": manifest(tree)})
 
 
@@ -118,6 +137,17 @@ def inside(name: str, data: bytes | None) -> Make:
             site.places["nas"].write(key, data, site.now)
 
     return harm
+
+
+def emptied(site: Site) -> None:
+    """Of the newest generation only the manifest is left."""
+    for name in files():
+        site.places["nas"].remove(f"{site.newest()}{name}")
+    inside("letters/other.txt", b"other\n")(site)
+
+
+def with_a_fifo(site: Site) -> None:
+    os.mkfifo(site.places["nas"].root / site.newest() / "letters" / "fifo")  # type: ignore[attr-defined]
 
 
 def shell_job_with_other_content(site: Site) -> None:
@@ -261,6 +291,30 @@ ROWS = [
     Row(
         16, "extra file", generations, inside("letters/other.txt", b"other\n"), "nas/files",
         "1 files are not in the manifest", "live tree",
+    ),
+    Row(
+        16, "missing file, manifest found", generations_by_default, inside("letters/005.txt", None), "nas/files",
+        "1 files of the manifest are missing", "live tree",
+    ),
+    Row(
+        16, "extra file, manifest found", generations_by_default, inside("letters/other.txt", b"other\n"), "nas/files",
+        "1 files are not in the manifest", "live tree",
+    ),
+    Row(
+        16, "every file missing", generations_by_default, emptied, "nas/checksum",
+        "none of the 14 files of SHA256SUMS is there", "another copy", blocked=("nas/files",),
+    ),
+    Row(
+        16, "missing file beside a database", databases_in_generations, inside("notes.txt", None), "nas/fetched",
+        "1 of 2 files of SHA256SUMS are missing", "another copy", blocked=("nas/restores",),
+    ),
+    Row(
+        16, "extra file beside a database", databases_in_generations, inside("shop.db-wal", b"x"), "nas/checksum",
+        "1 files are not in SHA256SUMS", "list every file",
+    ),
+    Row(
+        84, "fifo in a generation", generations_by_default, with_a_fifo, "nas/unpacks",
+        "a device or a FIFO", "special-files", blocked=("nas/checksum",),
     ),
     Row(
         16, "missing file in an archive", a_volume, volume_without, "nas/files", "1 files of the manifest are missing",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -123,6 +125,28 @@ def newer(suffix: str, minutes: int, data: bytes = b"SQLite format 3\0 and so on
     return harm
 
 
+def in_place_of_the_newest(make: Callable[[Path], object], minutes: int = 18) -> Make:
+    """Under the name of a snapshot of so many minutes ago stands something else than a file."""
+
+    def harm(site: Site) -> None:
+        when = site.now - timedelta(minutes=minutes)
+        path = site.disk(site.key(when))
+        make(path)
+        os.utime(path, (when.timestamp(), when.timestamp()), follow_symlinks=False)
+
+    return harm
+
+
+def linked_inside(site: Site) -> None:
+    """The newest is a link to a file of the same store; another link, of no snapshot's name, leads out."""
+    newest = site.disk(site.newest())
+    newest.rename(newest.with_name("kept")).touch()
+    newest.symlink_to("kept")
+    when = (site.when(site.newest()) + timedelta(seconds=30)).timestamp()
+    os.utime(newest, (when, when))
+    newest.with_name("latest").symlink_to("/etc/hostname")
+
+
 def touched(site: Site) -> None:
     """An old snapshot was copied or touched: by its modification time it is the newest."""
     oldest = site.key(site.now - AGES[0])
@@ -161,6 +185,28 @@ ROWS = [
         2, "size collapse", with_sizes_compared, stored(half), "nas/located", "more than 50 % smaller",
         "baseline accept",
     ),
+    Row(
+        1, "newest is a link that leads out", on_disk,
+        in_place_of_the_newest(lambda path: path.symlink_to("/etc/hostname")), "nas/located",
+        "the name of the newest snapshot, and it is a symbolic link that leads out", "store's url",
+    ),
+    Row(
+        1, "newest is a link to nothing", on_disk, in_place_of_the_newest(lambda path: path.symlink_to("gone")),
+        "nas/located", "a symbolic link to nothing", "what put it",
+    ),
+    Row(
+        1, "newest is a fifo", on_disk, in_place_of_the_newest(os.mkfifo), "nas/located", "it is a FIFO",
+        "what put it",
+    ),
+    Row(
+        1, "newest is a directory", on_disk, in_place_of_the_newest(Path.mkdir), "nas/located", "it is a directory",
+        "what put it",
+    ),
+    Row(
+        1, "newest became a fifo just now", on_disk, in_place_of_the_newest(os.mkfifo, 2),
+        note="stepped over .*: it is a FIFO, which is never read",
+    ),
+    Row(1, "newest is a link inside the store", on_disk, linked_inside),
     Row(
         3, "error page stored as a dump", on_disk, is_now(_PAGE), "nas/fetched", "begins like an HTML page",
         "error message", blocked=("nas/checksum", "nas/restores"),

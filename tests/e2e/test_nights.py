@@ -216,6 +216,11 @@ def test_thinning_keeps_what_was_promised(week: list[Outcome]) -> None:
     assert week[8].facts("thinned/nas", "locate")["points"] == _KEPT
 
 
+#: Both lose a table and rows under exceptions; one has them back when these end.
+_LOSING = ("excepted-lost", "excepted-mended")
+_WITHOUT_AUDIT = sql("drop trigger orders_are_noted", "drop table audit")
+
+
 @pytest.fixture(scope="module")
 def years(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """Exceptions, pinned and frozen archives, and runs of a part only."""
@@ -223,11 +228,13 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     estate.target("excepted", expect={"rows": {"orders": {"min": 5000}}})
     estate.target("pinned", checksum="pinned", rpo="30d")
     estate.target("frozen", frozen=True)
-    exception = {
-        "id": "EX-1", "target": "excepted", "case": "rows", "reason": "migration", "approver": "ciso",
-        "expires": (_FIRST + 2 * _DAY).date(),
-    }  # fmt: skip
-    estate.project.catalogue["exceptions"] = [exception]
+    for name in _LOSING:
+        estate.target(name, expect={"rows": {"orders": {"max_drop": "5%"}}})
+    given = {"reason": "migration", "approver": "ciso", "expires": (_FIRST + 2 * _DAY).date()}
+    covered = [("excepted", "rows"), *((name, case) for name in _LOSING for case in ("rows", "structure"))]
+    estate.project.catalogue["exceptions"] = [
+        {"id": f"EX-{number}", "target": name, "case": case, **given} for number, (name, case) in enumerate(covered, 1)
+    ]
     for name in estate.sites:
         estate.back_up(name, 0)
     estate.target("partial", expect={"rows": {"orders": {"max_drop": "5%"}}})
@@ -237,8 +244,12 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     found["first"] = estate.drill(0, "-k", "not partial")
     for night in (1, 2):
         estate.back_up("excepted", night)
+        for name in _LOSING:
+            estate.back_up(name, night, orders=200 - night, change=_WITHOUT_AUDIT)
         found[f"night {night}"] = estate.drill(night, "-k", "excepted or frozen")
     estate.back_up("excepted", 3)
+    estate.back_up("excepted-lost", 3, orders=197, change=_WITHOUT_AUDIT)
+    estate.back_up("excepted-mended", 3)
     for name in ("pinned", "frozen"):
         estate.sites[name].rewrite(shop(_FIRST, change=sql("update orders set cents = 1 where id = 7")))
         estate.sites[name].sign()
@@ -265,6 +276,21 @@ def test_an_exception_covers_its_case_until_it_expires(years: dict[str, Outcome]
     expired = years["changed"].causes("excepted")
     assert expired == {"nas/rows/orders": "failed", "/exceptions": "failed"}
     assert "expired on" in years["changed"].of("excepted")["/exceptions"].message
+
+
+def test_what_an_exception_covered_fails_again_from_the_day_after_its_last_one(years: dict[str, Outcome]) -> None:
+    """A loss that was excepted never becomes what is normal."""
+    covered = {"nas/rows/orders": "excepted", "nas/structure": "excepted"}
+    for night in ("night 1", "night 2"):
+        assert [years[night].causes(name) for name in _LOSING] == [covered, covered]
+    told = years["changed"].of("excepted-lost")
+    expired = dict.fromkeys(("nas/rows/orders", "nas/structure", "/exceptions"), "failed")
+    assert years["changed"].causes("excepted-lost") == expired
+    assert "the table audit vanished" in told["nas/structure"].message
+    first = years["first"].evidence["run"]["id"]
+    assert f"197 rows, expected at least 285 (300 in {first})" in told["nas/rows/orders"].message
+    assert told["nas/structure"].record["expected"] == f"as in {first}"
+    assert years["changed"].causes("excepted-mended") == {"/exceptions": "failed"}
 
 
 @pytest.mark.parametrize("target", ["pinned", "frozen"])

@@ -8,7 +8,7 @@ import pty
 import re
 import signal
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -296,4 +296,134 @@ def test_a_short_run_tells_nothing_of_its_stages(mixed: Outcome) -> None:
 def test_an_interval_that_is_none_is_a_wrong_use(project: Project, interval: str) -> None:
     outcome = project.run(f"--heartbeat={interval}")
     assert outcome.status == pytest.ExitCode.USAGE_ERROR
-    assert "--heartbeat" in outcome.screen
+    assert "--heartbeat" in outcome.screen and f"give seconds, more than 0 (not '{interval}')" in outcome.screen
+    assert "_seconds" not in outcome.screen and outcome.directory is None
+
+
+# --- names that nobody chose to be shown ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "parallel"])
+def test_a_name_from_a_store_is_shown_escaped_everywhere(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    project = Project(tmp_path / "p")
+    copy = project.targets["db-0"]["copies"]["nas"]
+    copy["path"] = copy["path"].replace(".db", "{any}.db")
+    project.write()
+    project.put("db-0", ending="-plain.db", age=timedelta(minutes=40))  # past the time in which a digest may follow
+    good = project.run(*workers)
+    assert (good.status, good.causes) == (0, {})
+    artifact = next((project.root / "stores" / "nas" / "db-0").glob("*-plain.db"))
+    plain = artifact.name.removesuffix(".db")
+    artifact.with_name(f"{artifact.name}.sha256").unlink()
+    artifact.rename(artifact.with_name(f"{plain}\x1b[31m\n\u202e]]>\udcff.db"))
+    bad = project.run(*workers)
+    assert (bad.status, bad.causes) == (1, {"db-0/nas/checksum": "failed"})
+    shown = plain + r"\x1b[31m\n\u202e]]>\xff.db"
+    assert f"no digest is recorded for {shown}" in bad.screen
+    assert not {"\x1b", "\u202e", "\N{REPLACEMENT CHARACTER}"} & set(bad.screen)
+    assert shown in bad.told("test_checksum_matches[critical/db-0/nas]")
+    assert shown in bad.cases["db-0/nas/checksum"]["message"]
+    assert bad.drills["db-0/nas"]["snapshot"]["artifacts"] == [f"db-0/{shown}"]
+    bad.check_whole()
+
+
+# --- where nothing can be written -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "parallel"])
+def test_a_disk_without_room_for_the_reports_is_no_pass_and_leaves_none_that_are_torn(
+    tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    project = Project(tmp_path / "p", targets=3)
+    assert project.run(*workers).status == 0
+    full = project.run(*workers, file_size=9216)
+    assert full.status == 75 and full.directory is not None
+    assert "Traceback" not in full.screen and "INTERNALERROR" not in full.screen
+    (line,) = (line for line in full.screen.splitlines() if line.startswith("could not be recorded: "))
+    names = ("evidence.json", "junit.xml")
+    assert all(str(full.directory / name) in line for name in names) and str(project.reports / "junit.xml") in line
+    assert line.endswith("File too large. Make room there, or give --reports-dir another directory, and run it again.")
+    assert "reports: none" in full.screen
+    assert [path.name for path in full.directory.iterdir()] == ["facts"]
+    assert not [path for path in project.reports.iterdir() if path.name.startswith((".", "junit"))]
+    project.break_restore("db-0")
+    assert project.run(*workers, file_size=9216).status == 1, "that a backup failed is known all the same"
+
+
+def test_junit_that_cannot_be_written_stands_in_evidence_and_takes_nothing_else_along(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    project.file("full", "")
+    outcome = project.run("--junitxml=full/junit.xml")
+    assert outcome.status == 75
+    (problem,) = outcome.evidence["problems"]
+    assert str(project.root / "full" / "junit.xml") in problem and "--reports-dir" in problem
+    assert outcome.evidence["verdict"] == "error" and outcome.evidence["counts"]["passed"] == len(CASES)
+    assert not project.left and outcome.suite["errors"] == "0"
+    twin = project.run("--junitxml=empty/junit.xml")
+    assert (twin.status, twin.evidence["verdict"], twin.evidence["problems"]) == (0, "passed", [])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "parallel"])
+def test_reports_that_are_no_directory_are_a_wrong_use(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    project = Project(tmp_path / "p")
+    project.reports.write_text("mine")
+    outcome = project.run(*workers)
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert f"reports cannot be written: Not a directory ({project.reports}). Give --reports-dir" in outcome.screen
+    assert "Traceback" not in outcome.screen and "INTERNALERROR" not in outcome.screen
+    project.reports.unlink()
+    assert project.run(*workers).status == 0
+
+
+def test_a_demo_that_does_not_start_is_no_failed_backup(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    refusing = project.file(
+        "drills/conftest.py",
+        "from restore_drill import lifecycle\nfrom restore_drill.errors import CouldNotVerify\n\n\n"
+        "def start_demo(plan):\n    raise CouldNotVerify('the demo does not start', remedy='Free its port.')\n\n\n"
+        "lifecycle.start_demo = start_demo\n",
+    )
+    outcome = project.run()
+    assert outcome.status == 75
+    assert "the demo does not start. Free its port." in outcome.screen
+    assert "Traceback" not in outcome.screen and "INTERNALERROR" not in outcome.screen
+    assert not list(project.runs())
+    refusing.unlink()
+    assert project.run().status == 0
+
+
+@pytest.mark.parametrize("how", ["option", "TMPDIR", "link"])
+def test_nothing_is_restored_inside_a_store(tmp_path: Path, how: str) -> None:
+    project = Project(tmp_path / "p")
+    store = project.artifact("db-0").parent
+    before = sorted(store.iterdir())
+    (project.root / "link").symlink_to(store)
+    arguments = {"option": [f"--work-dir={store}"], "TMPDIR": ["--work-dir="], "link": ["--work-dir=link"]}[how]
+    project.environment["TMPDIR"] = str(store) if how == "TMPDIR" else str(tmp_path)
+    outcome = project.run("-p", "no:cacheprovider", *arguments)
+    assert outcome.status == pytest.ExitCode.USAGE_ERROR
+    assert f"drills would restore inside the store 'nas' ({store}). Nothing is ever written" in outcome.screen
+    assert sorted(store.iterdir()) == before and not project.reports.exists()
+    project.environment["TMPDIR"] = str(tmp_path)
+    assert project.run(*(arguments if how == "TMPDIR" else ())).status == 0
+
+
+# --- a run that plans nothing -----------------------------------------------------------------------------------------
+
+
+def test_the_reports_that_people_look_at_are_never_an_earlier_runs(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    first = project.run()
+    shown = project.run("--collect-only", "-q", "-k", "nothing_like_it")
+    assert shown.directory is None and project.latest == first.directory
+    nothing = project.run("-k", "nothing_like_it")
+    assert nothing.status == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert nothing.directory is not None and nothing.directory != first.directory
+    assert (nothing.evidence["verdict"], nothing.evidence["drills"]) == ("error", [])
+    assert nothing.evidence["problems"] == ["no drill was selected, and none was run"]
+    assert "incomplete: no drill was selected, and none was run" in nothing.screen
+    assert nothing.suite["tests"] == "0"
+    assert (project.reports / "junit.xml").read_bytes() == (nothing.directory / "junit.xml").read_bytes()
+    again = project.run()
+    assert (again.status, again.evidence["problems"], again.suite["tests"]) == (0, [], str(len(CASES)))
+    assert (project.reports / "junit.xml").read_bytes() == (project.latest / "junit.xml").read_bytes()

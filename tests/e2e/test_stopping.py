@@ -97,7 +97,8 @@ def test_an_interruption_while_collecting_restores_nothing(tmp_path: Path) -> No
     run.send(signal.SIGTERM)
     outcome = run.end()
     assert outcome.status == _INTERRUPTED
-    assert outcome.directory is None, "nothing was planned: the last report stays the last"
+    assert outcome.evidence["verdict"] == "error" and not outcome.evidence["drills"]
+    assert outcome.evidence["problems"] == ["no drill was selected, and none was run"]
     assert not [path for each in project.runs() for path in (each / "facts").iterdir()]
     assert not project.left
 

@@ -83,6 +83,26 @@ def test_an_own_case_that_fails_is_a_failed_backup_and_quotes_no_row_in_the_repo
     bad.check_whole()
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "parallel"])
+def test_what_an_own_case_prints_is_on_the_terminal_and_in_no_report(
+    project: Project, workers: tuple[str, ...]
+) -> None:
+    project.file(
+        "drills/test_own.py",
+        "import logging, sys\nimport pytest\n\n\n@pytest.mark.target('db-0')\ndef test_first(restored):\n"
+        "    row = restored.query('select what from orders where id = 7')[0][0]\n"
+        "    print('printed', row)\n    print('complained', row, file=sys.stderr)\n"
+        "    logging.warning('logged %s', row)\n",
+    )
+    project.file("drills/test_other.py", "def test_other():\n    print('said by another')\n")
+    outcome = project.run(*workers, "-k", "db-0 or other", "-o", "junit_logging=all", "-rP")
+    assert outcome.status == 0 and outcome.directory is not None
+    assert all(f"{how} order 6" in outcome.screen for how in ("printed", "complained", "logged"))
+    reports = [(outcome.directory / name).read_text() for name in ("junit.xml", "evidence.json")]
+    assert not any("order 6" in report for report in reports)
+    assert "said by another" in reports[0], "other tests are reported as they ask for"
+
+
 def test_own_cases_are_blocked_like_any_other(project: Project) -> None:
     project.file("drills/test_own.py", _OWN)
     project.break_restore("db-0")
@@ -99,7 +119,12 @@ def test_own_cases_are_blocked_like_any_other(project: Project) -> None:
 def test_an_unknown_target_is_a_wrong_use_and_said_so(project: Project, workers: tuple[str, ...]) -> None:
     project.file("drills/test_own.py", _OWN.replace('"db-0")', '"db-O")'))
     outcome = project.run(*workers)
-    assert outcome.status == (1 if workers else pytest.ExitCode.INTERRUPTED)
+    assert outcome.status == (75 if workers else pytest.ExitCode.INTERRUPTED)
+    assert outcome.evidence["verdict"] == "error"
+    problem = "drills/test_own.py could not be collected, its cases did not run"
+    assert outcome.evidence["problems"] == [problem] and f"incomplete: {problem}" in outcome.screen
+    assert outcome.evidence["counts"]["passed"] == (2 * len(CASES) if workers else 0)
+    assert outcome.evidence["counts"]["failed"] == 0
     assert "the catalogue has no target 'db-O'; it has db-0, db-1" in outcome.screen
     assert "test_own.py::test_orders_can_be_read" in outcome.screen
     assert "collection.py" not in outcome.screen, "the reader is not shown our own frames"

@@ -142,6 +142,38 @@ def test_row_count_alone_is_red_on_a_backup_that_does_not_restore(project: Proje
     outcome.check_whole()
 
 
+_ALONE = {"good": "passed", "excused": "passed", "wrong": "failed", "hollow": "failed", "gone": "error"}
+
+
+@pytest.mark.parametrize(
+    ("selection", "worst"),
+    [
+        ("disposed", dict.fromkeys(_ALONE, "")),
+        ("rpo or disposed", {"gone": "passed"}),  # the first that needs the listing bears what is wrong with it
+        ("fetched or disposed", {"gone": "passed", "wrong": "passed", "hollow": "passed"}),
+    ],
+)
+def test_nothing_is_left_is_said_of_something_that_was_there(
+    project: Project, selection: str, worst: dict[str, str]
+) -> None:
+    """A drill that is done only to be disposed of goes as far as any, and is red where it cannot."""
+    outcome = project.run("-k", selection)
+    found = {key.partition("/")[0]: verdict for key, verdict in outcome.verdicts.items() if key.endswith("/disposed")}
+    assert found == {**_ALONE, **{name: verdict for name, verdict in worst.items() if verdict}}
+    assert {name for name, stage in outcome.stages("dispose")} >= {"good.nas", "excused.nas", "wrong.nas", "hollow.nas"}
+    assert not project.left
+    outcome.check_whole()
+
+
+@pytest.mark.parametrize("target", _ALONE)
+def test_disposal_alone_of_one_target_is_judged_as_among_many(project: Project, target: str) -> None:
+    outcome = project.run("-k", f"{target} and disposed")
+    assert list(outcome.verdicts.values()) == [_ALONE[target]]
+    assert outcome.status == {"passed": 0, "failed": 1, "error": 75}[_ALONE[target]]
+    restored = outcome.stages("restore")
+    assert bool(restored) == (target in ("good", "excused", "hollow"))
+
+
 def test_an_exception_covers_its_own_case_and_no_cause_that_the_case_bears(tmp_path: Path) -> None:
     project = Project(tmp_path / "p", targets=1)
     project.exception("db-0", "restores")
@@ -303,4 +335,4 @@ def test_an_unknown_option_is_a_wrong_use(project: Project) -> None:
 def test_an_empty_selection_is_an_error(project: Project) -> None:
     outcome = project.run("-k", "no_such_thing")
     assert outcome.status == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert outcome.directory is None
+    assert (outcome.evidence["verdict"], outcome.evidence["drills"]) == ("error", [])

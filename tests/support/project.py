@@ -405,10 +405,11 @@ class Project:
         directory = self.latest
         if directory == before:
             return Outcome(status, screen)
+        evidence, junit = directory / "evidence.json", directory / "junit.xml"
         return Outcome(
             status,
             screen,
             directory,
-            json.loads((directory / "evidence.json").read_text("utf-8")),
-            etree.parse(directory / "junit.xml").getroot(),
+            json.loads(evidence.read_text("utf-8")) if evidence.exists() else {},
+            etree.parse(junit).getroot() if junit.exists() else None,
         )

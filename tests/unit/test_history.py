@@ -92,6 +92,64 @@ def test_the_oldest_point_ever_seen_only_gets_older(history: History) -> None:
     assert known(history).oldest_seen == NOW - 9 * DAY
 
 
+# --- what failed under an exception -----------------------------------------------------------------------------------
+
+BEFORE = {"counts": {"orders": 100, "audit": 9, "items": 5}, "structure": {"table": ["audit", "items", "orders"]}}
+LATER = NOW + DAY
+
+
+def excepted(history: History, *parts: str, taken: float = LATER - HOUR, **found: Any) -> None:
+    """A drill whose failures were covered, a day after the first one."""
+    history.record("orders-db", "nas", summary(taken, LATER, excepted=frozenset(parts), **found))
+
+
+def test_counts_that_failed_under_an_exception_are_no_baseline(history: History) -> None:
+    history.record("orders-db", "nas", summary(**BEFORE))
+    excepted(history, "rows:orders", counts={"orders": 10, "audit": 7, "items": 6}, structure=BEFORE["structure"])
+    copy = known(history)
+    baseline = copy.baseline(LATER)
+    assert baseline.counts == {"orders": 100, "audit": 7, "items": 6}
+    assert (baseline.run, baseline.run_of("rows:orders")) == (f"run-{LATER:.0f}", f"run-{NOW:.0f}")
+    assert baseline.run_of("rows:items") == baseline.run_of("structure") == baseline.run
+    assert baseline.highest["orders"] == (100, "2026-11-23") and baseline.highest["items"] == (6, "2026-11-24")
+    assert copy.last_passed is not None and copy.last_passed["finished_at"] == LATER
+    assert copy.baseline(LATER + 40 * DAY).highest == {}
+    assert copy.baseline(LATER + 40 * DAY).counts["orders"] == 100
+
+
+def test_names_that_vanished_under_an_exception_are_still_missed(history: History) -> None:
+    history.record("orders-db", "nas", summary(**BEFORE))
+    found = {"counts": {"orders": 110, "items": 0, "new": 1}, "structure": {"table": ["items", "new", "orders"]}}
+    excepted(history, "structure", **found)
+    baseline = known(history).baseline(LATER)
+    assert baseline.structure == {"table": ["audit", "items", "new", "orders"]}
+    assert baseline.counts == {"orders": 110, "items": 5, "audit": 9, "new": 1}
+    assert baseline.run_of("structure") == baseline.run_of("rows:items") == f"run-{NOW:.0f}"
+    assert baseline.run_of("rows:orders") == f"run-{LATER:.0f}"
+    history.record("orders-db", "nas", summary(LATER, LATER + 1, **found))
+    assert known(history).baseline(LATER).structure == found["structure"]
+    assert known(history).baseline(LATER).kept == {}
+
+
+def test_what_was_kept_still_has_its_first_run_after_several_drills(history: History) -> None:
+    history.record("orders-db", "nas", summary(**BEFORE))
+    for hours in (2, 1):
+        excepted(history, "rows:orders", taken=LATER - hours * HOUR, counts={"orders": hours})
+    assert known(history).baseline(LATER).counts["orders"] == 100
+    assert known(history).baseline(LATER).run_of("rows:orders") == f"run-{NOW:.0f}"
+
+
+def test_what_was_accepted_is_not_kept(history: History) -> None:
+    """A person said that it is right: then an exception has nothing to remember of it."""
+    history.record("orders-db", "nas", summary(**BEFORE))
+    for table in ("orders", "audit"):
+        accept(history, f"rows:{table}", NOW + HOUR)
+    excepted(history, "structure", "rows:orders", counts={"orders": 10}, structure={"table": ["orders"]})
+    baseline = known(history).baseline(LATER)
+    assert baseline.counts == {"orders": 10, "items": 5}
+    assert baseline.structure == {"table": ["items", "orders"]}
+
+
 # --- highest counts of 30 days ----------------------------------------------------------------------------------------
 
 

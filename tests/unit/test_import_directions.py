@@ -40,7 +40,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "where bytes lie, what encodes them, where they are opened": frozenset({"stores", "codecs", "sandboxes"}),
     "ground floor": frozenset(
         {"cases", "checksums", "errors", "forks", "links", "model", "patterns", "process", "quantities", "registry"}
-        | {"secrets"}
+        | {"printable", "secrets", "whole_files"}
     ),
 }
 #: Parts whose contract (``base``) is all that others know of them, and who knows more, and why.
@@ -51,6 +51,8 @@ KNOWS_MORE = {
     ("state", "stores.s3_errors"),
     # What a killed run left is reaped before a run, and by hand.
     ("lifecycle", "sandboxes.reaper"),
+    # Where drills would restore to must not be among backups.
+    ("lifecycle", "sandboxes.workspace"),
     ("cli.clean", "sandboxes.reaper"),
     # The process that confined ones are forked from must be started early, by whoever starts the run.
     ("pytest_support.running", "sandboxes.directory"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +14,10 @@ import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
 from restore_drill import lifecycle
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.evidence.document import DrillAccount
 from restore_drill.model import Verdict
-from restore_drill.plan import Plan
+from restore_drill.plan import OTHER_TABLES, Plan, PlannedCase
 from restore_drill.results import CaseResult
 from restore_drill.run import Run, RunOptions
 
@@ -94,6 +96,37 @@ def test_a_drill_that_failed_is_dated_and_no_baseline(run: Run) -> None:
     assert run.history.target("orders-db").copy("nas").last_passed is None
 
 
+@pytest.mark.parametrize(
+    ("case", "kept"),
+    [
+        ("structure", {"structure"}),
+        ("rows", {"rows:orders"}),
+        ("files", {"rows:files", "rows:bytes"}),
+        ("encrypted", set()),
+    ],
+)
+def test_what_is_excepted_is_dated_and_no_baseline(run: Run, case: str, kept: set[str]) -> None:
+    run.history.initialise()
+    found = account()
+    detail = "orders" if case == "rows" else ""
+    found.results.append(CaseResult(PlannedCase("orders-db", "nas", case, detail), Verdict.EXCEPTED))
+    assert found.excepted() == kept
+    for _ in range(2):
+        drilled = remember(run, nas=found)
+    assert drilled is not None and drilled["passed"] is True
+    passed = run.history.target("orders-db").copy("nas").last_passed
+    assert passed is not None and bool(passed["kept"]) == (case in ("structure", "rows"))
+
+
+def test_a_default_rule_that_is_excepted_covers_every_table_it_looked_at() -> None:
+    lines = [*LINES, {"check": ["rows", OTHER_TABLES], "facts": {"counts": {"audit": 1, "items": 2}}}]
+    found = account(lines=lines)
+    found.results.append(CaseResult(PlannedCase("orders-db", "nas", "rows", OTHER_TABLES), Verdict.EXCEPTED))
+    assert found.excepted() == {"rows:audit", "rows:items", f"rows:{OTHER_TABLES}"}
+    found.results[-1].verdict = Verdict.PASSED
+    assert found.excepted() == set()
+
+
 def test_a_partial_drill_counts_for_nothing(run: Run) -> None:
     run.history.initialise()
     assert remember(run, nas=account(without="restores")) is None
@@ -108,25 +141,84 @@ def test_without_a_state_nothing_is_remembered(run: Run, tmp_path: Path) -> None
 # --- what is published ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_the_last_run_is_published(run: Run, tmp_path: Path, inside: bool) -> None:
+def test_the_last_run_is_published(run: Run) -> None:
     run.directory.mkdir(parents=True)
-    junit = (run.directory if inside else tmp_path) / ("junit.xml" if inside else "elsewhere.xml")
-    junit.write_text("<testsuites/>")
     (run.directory / "progress.gw0").write_bytes(b"slot")
-    for _ in range(2):
+    for junit in (b"<testsuites name='other'/>", b"<testsuites/>"):
         lifecycle.publish(run, junit)
     reports = run.directory.parent
-    assert (reports / "junit.xml").read_text() == (run.directory / "junit.xml").read_text() == "<testsuites/>"
+    assert (reports / "junit.xml").read_bytes() == b"<testsuites/>"
     assert (reports / "latest").readlink() == Path("run")
     assert sorted(path.name for path in reports.iterdir()) == ["junit.xml", "latest", "run"]
-    assert [path.name for path in run.directory.iterdir()] == ["junit.xml"]
+    assert not list(run.directory.iterdir())
 
 
-def test_a_run_without_junit_is_published_all_the_same(run: Run) -> None:
+def test_a_run_without_junit_leaves_none_of_another_run(run: Run) -> None:
     run.directory.mkdir(parents=True)
-    lifecycle.publish(run, run.directory / "junit.xml")
+    (run.directory.parent / "junit.xml").write_text("<testsuites name='other'/>")
+    lifecycle.publish(run, None)
     assert sorted(path.name for path in run.directory.parent.iterdir()) == ["latest", "run"]
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20], ids=["full", "empty"])
+def test_a_full_disk_leaves_no_torn_file_and_none_of_another_run(run: Run, room: int) -> None:
+    run.directory.mkdir(parents=True)
+    reports = run.directory.parent
+    lifecycle.publish(run, b"<testsuites name='other'/>")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with contextlib.nullcontext() if room else pytest.raises(OSError, match="File too large"):
+            lifecycle.publish(run, b"<testsuites/>")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in reports.iterdir()) == [*(["junit.xml"] if room else []), "latest", "run"]
+
+
+# --- where drills work ------------------------------------------------------------------------------------------------
+
+
+def _working_in(run: Run, work: Path, store: Path) -> Run:
+    plan = plan_of(planned_target(planned_copy(root=store)))
+    return replace(run, plan=plan, options=RunOptions(work_dir=str(work)))
+
+
+@pytest.mark.parametrize("where", ["store", "store/db", "link/db"])
+def test_nothing_is_restored_among_backups(run: Run, tmp_path: Path, where: str) -> None:
+    (tmp_path / "store" / "db").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("store")
+    for store in ("store", "link"):
+        with pytest.raises(UsageProblem, match="drills would restore inside the store") as caught:
+            lifecycle.check_work_dir(_working_in(run, tmp_path / where, tmp_path / store))
+        assert "--work-dir" in caught.value.remedy
+    assert not list((tmp_path / "store" / "db").iterdir())
+
+
+@pytest.mark.parametrize("where", [".", "work", "store-2", "store/../work"])
+def test_beside_and_above_the_backups_is_a_place_to_work(run: Run, tmp_path: Path, where: str) -> None:
+    for name in ("store", "store-2", "work"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    lifecycle.check_work_dir(_working_in(run, tmp_path / where, tmp_path / "store"))
+
+
+# --- where it is written ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_did_not_begin_leaves_nothing(run: Run) -> None:
+    lifecycle.open_run(run)
+    assert (run.directory / "facts").is_dir()
+    lifecycle.abandon(run)
+    assert not run.directory.exists() and run.directory.parent.is_dir()
+
+
+def test_reports_that_cannot_be_written_are_a_wrong_use(run: Run) -> None:
+    run.directory.parent.parent.mkdir(parents=True, exist_ok=True)
+    run.directory.parent.write_text("a file")
+    with pytest.raises(UsageProblem, match="reports cannot be written") as caught:
+        lifecycle.open_run(run)
+    assert "--reports-dir" in caught.value.remedy
+    run.directory.parent.unlink()
+    lifecycle.open_run(run)
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def resolve(path: Path, model: CatalogueModel, files: Sequence[bytes], reports: 
     exceptions: dict[str, list[ApprovedException]] = {}
     for exception in model.exceptions:
         exceptions.setdefault(exception.target, []).append(exception)
-    targets = (
+    targets = tuple(
         _target(name, target, tiers[target.tier], model.stores, settings, exceptions.get(name, ()))
         for name, target in model.targets.items()
     )
@@ -57,12 +57,28 @@ def resolve(path: Path, model: CatalogueModel, files: Sequence[bytes], reports: 
     return Plan(
         catalogue=os.path.abspath(path),  # noqa: PTH100 - as above
         digest=digest.hexdigest(),
-        targets=tuple(targets),
+        targets=targets,
         state=_state_settings(model.state or StateModel(url=default_state(path)), base),
         reports=os.path.abspath(reports),  # noqa: PTH100 - as above
         demo=model.demo,
         tiers=tuple(tiers),
+        notes=_shared(targets),
     )
+
+
+def _shared(targets: Sequence[PlannedTarget]) -> tuple[str, ...]:
+    """Which targets of one engine look at the same backups; within a tier that was refused."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    notes = []
+    for target in targets:
+        for copy in target.copies:
+            how = f"{target.model.engine} {target.model.engine_options!r} {copy.settings.options!r}"
+            other, its = first.setdefault(
+                (f"{copy.settings.url.rstrip('/')}/{copy.model.path}", how), (target.name, copy.name)
+            )
+            if other != target.name:
+                notes.append(f"{target.name}/{copy.name} is the same backups as {other}/{its}, in another tier")
+    return tuple(notes)
 
 
 def _target(

@@ -12,7 +12,7 @@ from typing import Any
 
 from restore_drill.catalogue.addresses import check_address, place_of
 from restore_drill.catalogue.gather import Draft, Loc
-from restore_drill.catalogue.references import mapping, queries
+from restore_drill.catalogue.references import copies, mapping, queries, store_name
 from restore_drill.catalogue.resolve import default_state
 from restore_drill.catalogue.target_rules import check_target
 
@@ -44,12 +44,12 @@ def check_rules(draft: Draft, reports: Path) -> None:
     _check_words(draft)
     _check_exception_ids(draft)
     _check_demo(draft)
+    _check_shared(draft)
     for name, target in targets.items():
         if isinstance(target, Mapping):
             check_target(draft, name, target)
             _check_queries(draft, name, target)
-            copies = target.get("copies")
-            _check_case("copy", draft, ("targets", name, "copies"), copies if isinstance(copies, Mapping) else {})
+            _check_case("copy", draft, ("targets", name, "copies"), mapping(target.get("copies")))
 
 
 def _check_places(draft: Draft, reports: Path) -> None:
@@ -114,6 +114,29 @@ def _check_queries(draft: Draft, name: str, target: Mapping[str, Any]) -> None:
                 f"the queries {query!r} and {other!r} of {name} differ only by case"
             )  # fmt: skip
             draft.report(("targets", name, "expect", "queries", index, "name"), message, "rename one of them")
+
+
+def _check_shared(draft: Draft) -> None:
+    """Two targets over the same backups: a path that was copied and not changed.
+
+    One snapshot can hold several things, though: a tree and the database in it have different engines, two databases in
+    it different options of one. In two tiers it may be drilled often and lightly, and rarely and thoroughly; the plan's
+    notes say so.
+    """
+    first: dict[Any, tuple[str, str]] = {}
+    for name, target in draft.part("targets").items():
+        how = tuple(repr(mapping(target).get(option) or None) for option in ("tier", "engine", "engine_options"))
+        for copy, raw in copies(target):
+            place, path = place_of(draft.part("stores").get(store_name(copy, raw)), draft.base), raw.get("path")
+            if place is None or not isinstance(path, str):
+                continue
+            other, its = first.setdefault((place.root, (*place.parts, *path.split("/")), how), (name, copy))
+            if other != name:
+                draft.report(
+                    ("targets", name, "copies", copy, "path"),
+                    f"the copy {copy!r} of {name} is the same backups as the copy {its!r} of {other}",
+                    "a path copied from another target? Correct it, or remove one of the two",
+                )
 
 
 def _check_exception_ids(draft: Draft) -> None:

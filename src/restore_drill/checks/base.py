@@ -2,7 +2,7 @@
 
 The two halves are apart so that a drill can be judged again, from its record, by tomorrow's policy. A check MUST
 
-* ``measure`` without judging, and return JSON values that may be published: counts and names, never a row's value;
+* ``measure`` without judging, and return JSON values that may be published: numbers and names, never a row's text;
 * ``judge`` without measuring: facts, rule and baseline in, :class:`Finding` out;
 * raise :class:`CouldNotVerify` when something could not be measured, never return a passing finding.
 
@@ -37,6 +37,9 @@ class Baseline:
         highest: The highest count by table in 30 days, and the day it was seen.
         structure: Names of objects by type in the last passed drill.
         accepted: Tables whose drop a person accepted since: table → ``reason``.
+        kept: Parts of an earlier run than ``run``, because what came later failed under an exception: ``structure`` or
+            ``rows:TABLE`` → that earlier run.
+        problem: Why nothing is known, when the state cannot be used.
     """
 
     initialised: bool = False
@@ -45,13 +48,21 @@ class Baseline:
     highest: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     structure: Mapping[str, list[str]] = field(default_factory=dict)
     accepted: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    problem: CouldNotVerify | None = None
+
+    def run_of(self, part: str) -> str:
+        """The run that measured ``structure`` or ``rows:TABLE``."""
+        return self.kept.get(part, self.run)
 
     def require(self) -> None:
-        """Refuse to judge a bound that needs history when there is no state at all.
+        """Refuse to judge a bound that needs history when there is no state that can be used.
 
         Raises:
-            CouldNotVerify: The state was never initialised.
+            CouldNotVerify: The state was never initialised, cannot be read, or is damaged.
         """
+        if self.problem is not None:
+            raise self.problem
         if not self.initialised:
             raise CouldNotVerify(
                 "there is no baseline to compare with: the state was never initialised",

@@ -99,7 +99,8 @@ def _drops(table: str, count: int, context: CheckContext, max_drop: float) -> It
     last = context.baseline.counts.get(table)
     if last:
         floor = least(last, max_drop)
-        yield f"at least {floor} ({last} in {context.baseline.run})", count < floor, tolerance
+        run = context.baseline.run_of(f"rows:{table}")
+        yield f"at least {floor} ({last} in {run})", count < floor, tolerance
     if table in context.baseline.highest:
         highest, day = context.baseline.highest[table]
         floor = least(highest, max_drop)

@@ -35,13 +35,13 @@ class StructureCheck(Check):
         problems = [*_vanished(objects, context), *_emptied(facts["counts"], context)]
         if not problems:
             notes += tuple(_shrunk(facts["counts"], context))
-            return Finding(expected=f"as in {baseline.run}", actual=f"{total} objects", notes=notes)
+            return Finding(expected=f"as in {baseline.run_of('structure')}", actual=f"{total} objects", notes=notes)
         return Finding(
             Verdict.FAILED,
             "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if problems[5:] else ""),
             "Check the migration or purge behind it. If it is right: restore-drill baseline accept TARGET "
             "--table TABLE --reason ...",
-            expected=f"as in {baseline.run}",
+            expected=f"as in {baseline.run_of('structure')}",
             actual=f"{len(problems)} missing or empty",
             notes=notes,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import getpass
 import json
 import os
@@ -11,11 +12,15 @@ import time
 from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
 from restore_drill.errors import UsageProblem
-from restore_drill.history import History
+from restore_drill.history import History, TargetHistory
 from restore_drill.lifecycle import start_demo
-from restore_drill.plan import Plan
+from restore_drill.plan import Plan, PlannedTarget
+from restore_drill.printable import printable
 from restore_drill.quantities import format_instant
 from restore_drill.state import open_state
+
+#: How many of the known names are listed.
+_LISTED = 10
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _initialise(history, plan, fresh=arguments.fresh)
         if arguments.target not in plan.by_name:
             raise unknown_target(plan, arguments.target)
-        return _accept(history, arguments) if arguments.action == "accept" else _show(history, plan, arguments.target)
+        target = plan.by_name[arguments.target]
+        return _accept(history, target, arguments) if arguments.action == "accept" else _show(history, target)
     finally:
         if estate is not None:
             estate.close()
@@ -59,7 +65,7 @@ def _initialise(history: History, plan: Plan, *, fresh: bool) -> int:
     return 0
 
 
-def _accept(history: History, arguments: argparse.Namespace) -> int:
+def _accept(history: History, target: PlannedTarget, arguments: argparse.Namespace) -> int:
     if arguments.table:
         what = [f"rows:{arguments.table}"]
     elif arguments.files:
@@ -69,11 +75,34 @@ def _accept(history: History, arguments: argparse.Namespace) -> int:
     if not arguments.reason.strip():
         raise UsageProblem("the reason is empty", remedy="Say why: it stands in the evidence of later drills.")
     now = time.time()
-    history.target(arguments.target)  # refuses when there is no state
+    _refuse_unknown(history.target(target.name), target, arguments)  # and when there is no state
     for each in what:
-        history.accept(arguments.target, each, arguments.reason, _user(), now)
-    print(f"{arguments.target}: accepted; the next drill that passes becomes the new baseline")
+        history.accept(target.name, each, arguments.reason, _user(), now)
+    print(f"{target.name}: accepted; the next drill that passes becomes the new baseline")
     return 0
+
+
+def _refuse_unknown(history: TargetHistory, target: PlannedTarget, arguments: argparse.Namespace) -> None:
+    """Refuse a name that no drill is compared over: what stays red although it was accepted helps nobody.
+
+    Raises:
+        UsageProblem: Neither earlier drills nor the catalogue know it.
+    """
+    copies = [history.copy(copy.name) for copy in target.copies]
+    if arguments.table:
+        rows = target.model.expect.rows
+        known = set(rows.tables if rows else ()).union(*(copy.names for copy in copies))
+        kind, name = "table", arguments.table
+    elif arguments.pin:
+        known = set[str]().union(*(copy.pinned for copy in copies))
+        kind, name = "pinned artifact", arguments.pin
+    else:
+        return
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        some = ", ".join(sorted(known)[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {some}." if known else "No whole drill has passed yet."
+        raise UsageProblem(f"earlier drills of {target.name} know no {kind} {name!r}", remedy=hint)
 
 
 def _user() -> str:
@@ -83,13 +112,14 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _show(history: History, plan: Plan, name: str) -> int:
-    known = history.target(name)
-    for copy in plan.by_name[name].copies:
+def _show(history: History, target: PlannedTarget) -> int:
+    name, known = target.name, history.target(target.name)
+    for copy in target.copies:
         passed = known.copy(copy.name).last_passed
         if passed is None:
             print(f"{name}/{copy.name}: no whole drill has passed yet")
             continue
-        print(f"{name}/{copy.name}: passed {format_instant(passed['finished_at'])} with snapshot {passed['snapshot']}")
+        snapshot = printable(passed["snapshot"])
+        print(f"{name}/{copy.name}: passed {format_instant(passed['finished_at'])} with snapshot {snapshot}")
         print(f"  counts: {json.dumps(passed['counts'])}")
     return 0

@@ -19,6 +19,7 @@ from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.lifecycle import start_demo
 from restore_drill.locate import locate
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
+from restore_drill.printable import printable
 from restore_drill.process import find
 from restore_drill.quantities import format_duration, format_size
 from restore_drill.registry import load as load_plug
@@ -59,9 +60,9 @@ def _print(lines: Iterator[Line]) -> bool:
     good = True
     for fine, text, remedy in lines:
         good &= fine
-        print(redact(f"{'ok' if fine else 'PROBLEM':<7} {text}"))
+        print(printable(redact(f"{'ok' if fine else 'PROBLEM':<7} {text}")))
         if not fine and remedy:
-            print(redact(f"        -> {remedy}"))
+            print(printable(redact(f"        -> {remedy}")))
     return good
 
 

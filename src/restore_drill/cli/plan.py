@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(target)
     cases = sum(len(target.cases()) for target in targets)
     print(f"{len(targets)} targets, {sum(len(target.copies) for target in targets)} drills, {cases} cases")
+    for note in plan.notes:
+        print(f"note: {note}")
     return 0
 
 

@@ -21,7 +21,9 @@ from restore_drill.evidence.record import encode
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.policy.snapshot import broken_bounds
+from restore_drill.printable import printable_values
 from restore_drill.secrets import redact
+from restore_drill.whole_files import write_whole
 
 if TYPE_CHECKING:
     from restore_drill.results import CaseResult
@@ -56,7 +58,7 @@ class DrillAccount:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed and nothing was left unverified."""
+        """Whether nothing failed but what an exception covers, and nothing was left unverified."""
         return all(result.verdict in (Verdict.PASSED, Verdict.EXCEPTED) for result in self.results)
 
     @property
@@ -85,6 +87,24 @@ class DrillAccount:
             if line.get("check", [""])[0] == "structure" and line.get("facts"):
                 return dict(line["facts"].get("objects", {}))
         return {}
+
+    def excepted(self) -> frozenset[str]:
+        """What failed under an exception and is no baseline: ``structure``, and ``rows:TABLE`` for each count."""
+        found: set[str] = set()
+        for case in (result.case for result in self.results if result.verdict is Verdict.EXCEPTED):
+            if case.case == "structure":
+                found.add("structure")
+            elif case.case == "files":
+                found |= {"rows:files", "rows:bytes"}
+            elif case.case == "rows":
+                found |= {f"rows:{table}" for table in (case.detail, *self._counted(case))}
+        return frozenset(found)
+
+    def _counted(self, case: PlannedCase) -> Iterator[str]:
+        """The tables that a rows case looked at."""
+        for line in self.lines:
+            if line.get("check") == [case.case, case.detail]:
+                yield from (line.get("facts") or {}).get("counts", {})
 
     def gaps(self) -> list[tuple[float, float]]:
         """Gaps between recovery points that broke the bound."""
@@ -119,7 +139,7 @@ def build(
     arguments: Sequence[str],
     problems: Sequence[str],
 ) -> dict[str, Any]:
-    """The document. Times are UTC; nothing in it names a file inside a restored tree or a value of a row."""
+    """The document. Times are UTC; nothing in it names a file inside a restored tree or holds a text of a row."""
     verdict = worst(result.verdict for result in results.values())
     return {
         "form": FORM,
@@ -151,15 +171,13 @@ def build(
 def write(path: Path, evidence: Mapping[str, Any]) -> None:
     """Write the document at once, without any secret: a reader sees the whole of it or nothing. One line a drill."""
     parts = []
-    for name, value in evidence.items():
+    for name, value in printable_values(evidence).items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             text = "[\n  " + ",\n  ".join(map(encode, value)) + "\n ]"
         else:
             text = encode(value)
         parts.append(f" {json.dumps(name)}: {text}")
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(redact("{\n" + ",\n".join(parts) + "\n}\n"), "utf-8")
-    temporary.replace(path)
+    write_whole(path, redact("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
 def worst(verdicts: Iterator[Verdict] | Sequence[Verdict]) -> Verdict:

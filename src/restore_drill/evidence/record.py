@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.model import Snapshot, Stage
 from restore_drill.plan import PlannedCase
@@ -77,10 +77,19 @@ class DrillRecord:
     def _flush(self) -> None:
         if not self._lines:
             return
-        if self._descriptor < 0:
-            self._descriptor = _open(self._path)
-        os.write(self._descriptor, ("\n".join(self._lines) + "\n").encode())
+        left = memoryview(("\n".join(self._lines) + "\n").encode())
         self._lines.clear()
+        try:
+            if self._descriptor < 0:
+                self._descriptor = _open(self._path)
+            while left:  # a disk that fills up takes a part, and refuses the next
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as problem:
+            raise CouldNotVerify(
+                f"what was measured cannot be recorded: {problem.strerror}",
+                looked_at=self._path,
+                remedy="Make room there, or give --reports-dir another directory, and run it again.",
+            ) from problem
 
 
 def _open(path: str) -> int:

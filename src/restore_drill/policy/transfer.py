@@ -42,6 +42,8 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
             actual="none",
         )
     if not transfer.digests:
+        if Stage.UNPACK in transfer.broken:  # a tree is hashed when all of it is there
+            raise Blocked("unpacks", transfer.broken[Stage.UNPACK].cause)
         raise CouldNotVerify("no digest was compared", remedy="Look at what the drill of this copy says.")
     for check in transfer.digests:
         if finding := _digest_problem(check, copy):

@@ -66,14 +66,19 @@ class SharedProgress:
 
 
 def _open_slot(path: Path) -> mmap.mmap | None:
-    """The shared slot, or ``None`` where the run's directory cannot be written (the run reports that itself)."""
+    """The shared slot, or ``None`` where the run's directory cannot be written (the run reports that itself).
+
+    Its room is claimed before it is mapped: writing to a page that a full disk has no room for is a SIGBUS.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
         return None
     try:
-        os.ftruncate(descriptor, _SLOT)
+        os.posix_fallocate(descriptor, 0, _SLOT)
         return mmap.mmap(descriptor, _SLOT)
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
 

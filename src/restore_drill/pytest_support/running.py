@@ -18,6 +18,7 @@ from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.policy.copies import Agreement, CopyStanding
 from restore_drill.policy.retention import RetentionFacts
+from restore_drill.printable import printable, printable_values
 from restore_drill.pytest_support.collection import CASE
 from restore_drill.pytest_support.naming import OWN, CaseDirectory
 from restore_drill.pytest_support.progress import SharedProgress
@@ -158,7 +159,7 @@ class CaseView:
         if needs is Stage.TARGET:
             return
         if needs is Stage.DISPOSE:
-            self._drill.dispose()
+            self._drill.finish()
         elif needs is Stage.CONTENT:
             self._drill.measure(self.case)
         else:
@@ -262,6 +263,8 @@ class Running:
         case = item.stash.get(CASE, None)
         if case is None:
             return report
+        # What a case prints or logs may quote rows: the terminal shows it, JUnit knows it by a capital letter only.
+        report.sections = [(name[:1].lower() + name[1:], content) for name, content in report.sections]
         result = self._result(item, case, call, report)
         if result is not None:
             self._conclude(item, case, result, report)
@@ -360,15 +363,16 @@ def _may_go_ahead(config: pytest.Config) -> bool:
 
 
 def redacted(wire: dict[str, Any]) -> dict[str, Any]:
-    """The same with every secret replaced."""
+    """The same with every secret replaced, and nothing in it that a terminal would obey."""
     return {
-        name: redact(value)
-        if isinstance(value, str)
-        else [redact(each) for each in value]
-        if isinstance(value, list)
-        else value
-        for name, value in wire.items()
-    }
+        name: value if name == "case" else printable_values(_redacted(value)) for name, value in wire.items()
+    }  # fmt: skip
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    return [redact(each) for each in value] if isinstance(value, list) else value
 
 
 def _properties(item: pytest.Item) -> list[tuple[str, object]]:
@@ -397,4 +401,4 @@ def _describe(whole: TargetDrill, copy: str) -> list[tuple[str, object]]:
 
 
 def _written(values: Mapping[str, Any]) -> list[tuple[str, object]]:
-    return [(name, redact(str(value))) for name, value in values.items() if value not in (None, "")]
+    return [(name, printable(redact(str(value)))) for name, value in values.items() if value not in (None, "")]

@@ -35,6 +35,7 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
     """
     from restore_drill.catalogue.load import load
     from restore_drill.pytest_support.controller import Controller
+    from restore_drill.pytest_support.reports import Reports
     from restore_drill.pytest_support.stopping import raise_on_sigterm
     from restore_drill.pytest_support.terminal import Terminal
 
@@ -51,6 +52,7 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
     _register_markers(config, plan)
     controller = Controller(config, run, directory, pickle.dumps(handover, protocol=pickle.HIGHEST_PROTOCOL))
     config.pluginmanager.register(controller, "restore-drill-controller")
+    config.pluginmanager.register(Reports(config, controller), "restore-drill-reports")
     config.pluginmanager.register(Terminal(config, controller), "restore-drill-terminal")
     _register_running(config, run, directory)
 

@@ -13,6 +13,7 @@ import pytest
 from restore_drill import __version__
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
+from restore_drill.printable import printable
 from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
 from restore_drill.pytest_support.progress import Watcher
 from restore_drill.quantities import format_duration, format_size
@@ -54,7 +55,7 @@ class Terminal:
         plan = self._controller.run.plan
         lines = [f"restore-drill {__version__}: {_DEMO}"] if plan.demo else [f"restore-drill {__version__}"]
         lines.append(f"catalogue: {plan.catalogue} ({len(plan.targets)} targets), state: {plan.state.url}")
-        return [redact(line) for line in lines]
+        return [_shown(line) for line in lines]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
@@ -189,12 +190,12 @@ class Terminal:
         self._reporter.write(f"{where:<40} {len(results):>3} cases {format_duration(self._seconds[key]):>8}")
         known = self._properties.get(key, {})
         if known.get("snapshot"):
-            self._reporter.write(f"  {known['snapshot']}")
+            self._reporter.write(f"  {_shown(known['snapshot'])}")
             if known.get("content_bytes"):
                 self._reporter.write(f", {format_size(int(known['content_bytes']))}")
         self._reporter.write("\n")
         if cause is not None:
-            self._reporter.write(f"            {cause.case.case}: {redact(cause.message)}\n", **{colour: True})
+            self._reporter.write(f"            {cause.case.case}: {_shown(cause.message)}\n", **{colour: True})
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class Terminal:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """What needs a human, what is not published, and where the reports are."""
         controller = self._controller
-        if not controller.planned or self._config.option.collectonly:
+        if not controller.concluded:
             return
         self._write_kept()
         self._write_details()
@@ -224,19 +225,22 @@ class Terminal:
         tiers = Counter(self._tier(case) for case in controller.planned.values())
         told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict])
         lines = [f"{_DEMO}"] if controller.run.plan.demo else []
-        lines.append(f"{told} ({', '.join(f'{tier} {count}' for tier, count in tiers.items())})")
-        lines += [f"could not be recorded: {redact(problem)}" for problem in controller.problems]
+        if tiers:
+            lines.append(f"{told} ({', '.join(f'{tier} {count}' for tier, count in tiers.items())})")
+        lines += [f"incomplete: {_shown(problem)}" for problem in controller.incomplete]
+        lines += [f"could not be recorded: {_shown(problem)}" for problem in controller.problems]
         if controller.not_run:
             lines.append(f"{len(controller.not_run)} planned cases did not run; JUnit lists them as errors")
         if controller.exit_status == COULD_NOT_VERIFY:
             lines.append(f"nothing failed, but not everything could be verified: exit status {COULD_NOT_VERIFY}")
         notes = [
-            f"excepted: {redact(text(result))}"
+            f"excepted: {_shown(text(result))}"
             for result in controller.results.values()
             if result.verdict is Verdict.EXCEPTED
         ]
         directory = controller.run.directory
-        return [*lines, *notes, f"reports: {directory / 'junit.xml'}, {directory / 'evidence.json'}"]
+        reports = [str(path) for name in ("junit.xml", "evidence.json") if (path := directory / name).is_file()]
+        return [*lines, *notes, f"reports: {', '.join(reports) or 'none'}"]
 
     def _write_details(self) -> None:
         """File names and answers: here and in the 0600 file, nowhere else."""
@@ -246,7 +250,7 @@ class Terminal:
             where = "/".join(part for part in (result.case.target, result.case.copy, result.case.case) if part)
             self._reporter.section(f"details of {where} (not part of any report)", sep="-")
             for line in result.details[:60]:
-                self._reporter.write_line(redact(line))
+                self._reporter.write_line(_shown(line))
             if result.details[60:]:
                 self._reporter.write_line(f"... {len(result.details) - 60} more lines in details.jsonl")
 
@@ -261,6 +265,11 @@ def _uncaptured(file: IO[str]) -> IO[str]:
         return os.fdopen(os.dup(file.fileno()), "w", encoding="utf-8", errors="replace")
     except (AttributeError, OSError, ValueError):  # not a file of the system's: nobody captures it
         return file
+
+
+def _shown(text: str) -> str:
+    """What may be shown: without secrets, and nothing that the terminal itself would obey."""
+    return printable(redact(text))
 
 
 def _word(results: Sequence[CaseResult]) -> tuple[str, str]:

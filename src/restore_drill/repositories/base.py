@@ -45,6 +45,16 @@ class Unfinished:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something that has the name of a snapshot and is of a kind that is never read: a FIFO, a link that leads out."""
+
+    name: str
+    taken_at: datetime
+    modified: float
+    what: str
+
+
 @dataclass(slots=True)
 class Survey:
     """What lies in a store for one copy.
@@ -53,6 +63,7 @@ class Survey:
         newest: The newest recovery points, newest first (at most :data:`KEPT` of each kind).
         times: Every recovery point's time, ascending (seconds since the epoch).
         unfinished: Uploads under way or abandoned (the newest of them, by the time they claim).
+        unreadable: What has a snapshot's name and is none (the newest of them, likewise).
         clashes: Pairs of keys among the newest that claim the same instant.
         listed: Objects looked at.
         wanted: The snapshot that was asked for by id, wherever in the past it lies.
@@ -61,6 +72,7 @@ class Survey:
     newest: list[Snapshot] = field(default_factory=list)
     times: array[float] = field(default_factory=lambda: array("d"))
     unfinished: list[Unfinished] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
     clashes: list[tuple[str, str]] = field(default_factory=list)
     listed: int = 0
     wanted: Snapshot | None = None
@@ -68,8 +80,18 @@ class Survey:
     def note_unfinished(self, unfinished: Unfinished) -> None:
         """One more upload under way or abandoned; of many the newest are kept."""
         self.unfinished.append(unfinished)
-        if len(self.unfinished) >= 2 * KEPT:
-            self.unfinished = sorted(self.unfinished, key=lambda each: each.taken_at, reverse=True)[:KEPT]
+        _keep_newest(self.unfinished)
+
+    def note_unreadable(self, unreadable: Unreadable) -> None:
+        """One more name of a snapshot that stands for none; of many the newest are kept."""
+        self.unreadable.append(unreadable)
+        _keep_newest(self.unreadable)
+
+
+def _keep_newest(noted: list[Any]) -> None:
+    if len(noted) >= 2 * KEPT:
+        noted.sort(key=lambda each: each.taken_at, reverse=True)
+        del noted[KEPT:]
 
 
 @dataclass(slots=True)
@@ -101,6 +123,8 @@ class Transfer:
         layers: Per artifact the layers that were peeled (JSON values).
         digests: The recorded digests and how they compare.
         absent: Artifacts (or, for a tree, its manifest) without a recorded digest, with where was looked.
+        manifest: Name of the manifest inside the tree whose missing and extra files are left to the files case, ``""``
+            when they are judged already or there is none.
         unusable: Why a digest that is recorded cannot be used; like an absent one it blocks nothing.
         encrypted: The codec that keeps the stored bytes unreadable, ``""`` when none does.
         plain: An artifact that can be read without a key, ``""`` when there is none.
@@ -115,6 +139,7 @@ class Transfer:
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     digests: list[DigestCheck] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    manifest: str = ""
     unusable: RestoreDrillError | None = None
     encrypted: str = ""
     plain: str = ""
@@ -137,6 +162,8 @@ class Staging:
         reserve: Bytes that must stay free on the disk.
         tree_digest: Compute the digest of a tree while unpacking it.
         discard: Only read, decode and hash; keep no content (for comparing copies).
+        files_judged: A files case will compare the restored tree with its manifest both ways; where none does, what is
+            missing from a tree or too much in it must break the transfer.
         advance: Called with stored bytes as they are read.
     """
 
@@ -148,6 +175,7 @@ class Staging:
     threads: int = 1
     tree_digest: bool = False
     discard: bool = False
+    files_judged: bool = False
     advance: Callable[[int], None] | None = None
 
 

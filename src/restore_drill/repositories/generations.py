@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from restore_drill.checksums import MANIFEST_NAMES
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Artifact, Payload, PayloadForm, Snapshot, Stage
 from restore_drill.repositories import chain, points
-from restore_drill.repositories.base import DigestCheck, Repository, Staging, Survey, Transfer, Unfinished
+from restore_drill.repositories.base import DigestCheck, Repository, Staging, Survey, Transfer, Unfinished, Unreadable
 
 #: How scripts name a directory while they fill it.
 _TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|incomplete|inprogress)", re.DOTALL)
@@ -35,7 +35,7 @@ class GenerationRepository(Repository):
 
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         resolution = self.copy.pattern.resolution
-        for artifact in self._directories():
+        for artifact in self._directories(survey):
             survey.listed += 1
             match = self.copy.pattern.match(artifact.key, near=artifact.modified)
             if self._note_unfinished(artifact, survey) or match is None:
@@ -62,9 +62,21 @@ class GenerationRepository(Repository):
             )
         return root
 
-    def _directories(self) -> Iterator[Artifact]:
-        depth = self.copy.pattern.text.rstrip("/").count("/")
-        yield from _descend(self._root(), "", self.copy.pattern.prefix, depth)
+    def _directories(self, survey: Survey) -> Iterator[Artifact]:
+        pattern = self.copy.pattern
+        depth = pattern.text.rstrip("/").count("/")
+
+        def note(entry: os.DirEntry[str], key: str) -> None:
+            is_file = entry.is_file(follow_symlinks=False)
+            if "{any}" in pattern.text and is_file:
+                return  # a log beside its generation, say
+            if (status := _status(entry)) and (match := pattern.match(key, near=status.st_ctime)):
+                what = "a symbolic link" if entry.is_symlink() else "a file" if is_file else "a device, FIFO or socket"
+                survey.note_unreadable(
+                    Unreadable(entry.name, match.taken_at, status.st_ctime, f"{what} and no directory")
+                )
+
+        yield from _descend(self._root(), "", pattern.prefix, depth, note)
 
     def _note_unfinished(self, artifact: Artifact, survey: Survey) -> bool:
         """Whether a directory has the name of one that is being filled and will match."""
@@ -123,8 +135,10 @@ class GenerationRepository(Repository):
         """Copy every generation of the chain into the quarantine, and compare it there with its manifest."""
         transfer = Transfer(plain=snapshot.main.name)
         started = time.monotonic()
+        # A files case sees the final tree: only where that is one generation is its manifest the tree's.
+        deferred = staging.files_judged and not snapshot.parents
         for position, link in enumerate([*snapshot.parents, snapshot]):
-            self._fetch_link(link, staging.quarantine / str(position), staging, transfer)
+            self._fetch_link(link, staging.quarantine / str(position), staging, transfer, deferred=deferred)
             if transfer.broken:
                 break
         transfer.seconds = time.monotonic() - started - transfer.verify_seconds
@@ -132,7 +146,7 @@ class GenerationRepository(Repository):
             transfer.broken.setdefault(Stage.CHAIN, problem)
         return transfer
 
-    def _fetch_link(self, link: Snapshot, root: Path, staging: Staging, transfer: Transfer) -> None:
+    def _fetch_link(self, link: Snapshot, root: Path, staging: Staging, transfer: Transfer, *, deferred: bool) -> None:
         try:
             found = self._copy(link, staging, root)
         except RestoreDrillError as problem:
@@ -141,7 +155,7 @@ class GenerationRepository(Repository):
         self._note(transfer, link, found, root)
         if self._needs_manifest() and not staging.discard:
             started = time.monotonic()
-            self._verify(transfer, link, staging, root)
+            self._verify(transfer, link, staging, root, deferred=deferred)
             transfer.verify_seconds += time.monotonic() - started
         if staging.advance:
             staging.advance(int(found["bytes"]))
@@ -177,8 +191,9 @@ class GenerationRepository(Repository):
         layer = {"format": "directory", "size": size, "whole": True, "sha256": digest}
         transfer.artifacts.append({"key": snapshot.main.key, "size": size, "sha256": digest, "layers": [layer]})
 
-    def _verify(self, transfer: Transfer, snapshot: Snapshot, staging: Staging, root: Path) -> None:
+    def _verify(self, transfer: Transfer, snapshot: Snapshot, staging: Staging, root: Path, *, deferred: bool) -> None:
         manifest = self._manifest_name(snapshot)
+        transfer.manifest = (manifest or self.copy.checksum.manifest or "") if deferred else ""
         if manifest is None:
             looked = self.copy.checksum.manifest or ", ".join(MANIFEST_NAMES[:2])
             transfer.absent.append(f"{snapshot.main.name}: looked for {looked} inside it")
@@ -186,7 +201,8 @@ class GenerationRepository(Repository):
         try:
             found = staging.sandbox.call(
                 "restore_drill.engines.files_probe:hash_tree",
-                {"root": str(root), "manifest": manifest, "threads": staging.threads},
+                {"root": str(root), "manifest": manifest, "threads": staging.threads}
+                | ({} if deferred else {"ignore": self._unlisted()}),
                 deadline=max(1.0, staging.until - time.monotonic()),
             )
         except BackupFailed as problem:
@@ -195,10 +211,17 @@ class GenerationRepository(Repository):
         except RestoreDrillError as problem:
             transfer.broken[Stage.VERIFY] = problem
             return
-        self._compare(transfer, snapshot, manifest, found)
+        self._compare(transfer, snapshot, manifest, found, deferred=deferred)
 
-    def _compare(self, transfer: Transfer, snapshot: Snapshot, manifest: str, found: dict[str, Any]) -> None:
-        """Files that differ break the stage; files that are missing or extra are the files case's to judge."""
+    def _unlisted(self) -> list[str]:
+        """Globs of files that the manifest need not list."""
+        rule = self.model.expect.files
+        return list(rule.manifest_ignore) if rule else []
+
+    def _compare(
+        self, transfer: Transfer, snapshot: Snapshot, manifest: str, found: dict[str, Any], *, deferred: bool
+    ) -> None:
+        """Files that differ break the stage; so do missing and extra ones, unless that is deferred to a files case."""
         where = self.store.where(f"{snapshot.main.key}{manifest}")
         hashed = found["verified"] + found["mismatched"]
         transfer.digests.append(
@@ -212,19 +235,40 @@ class GenerationRepository(Repository):
                 notes=list(found.get("notes", [])),
             )
         )
-        if found["mismatched"]:
-            transfer.broken[Stage.VERIFY] = BackupFailed(
-                f"{found['mismatched']} of {hashed} files differ from {manifest}",
+        for stage, cause, remedy in _differences(found, manifest, deferred=deferred):
+            details = tuple(found.get("details", ()))
+            transfer.broken[stage] = BackupFailed(
+                cause,
                 looked_at=where,
-                remedy="They changed after the backup was made: use another copy or generation. Their names are on the "
-                "terminal.",
-                stage=Stage.VERIFY,
-                details=tuple(found.get("details", ())),
+                remedy=f"{remedy} Their names are on the terminal.",
+                stage=stage,
+                details=details,
             )
 
 
-def _descend(root: Path, key: str, prefix: str, depth: int) -> Iterator[Artifact]:
-    """Directories ``depth`` levels further down whose keys can begin with the prefix; links are not followed."""
+def _differences(found: Mapping[str, Any], manifest: str, *, deferred: bool) -> Iterator[tuple[Stage, str, str]]:
+    """What of a comparison with a manifest breaks a stage: the stage, the cause and what to do."""
+    hashed = found["verified"] + found["mismatched"]
+    incomplete = "The generation is not whole: use another copy or generation."
+    if deferred and not hashed:
+        yield Stage.VERIFY, f"none of the {found['listed']} files of {manifest} is there to be verified", incomplete
+    elif found["missing"] and not deferred:
+        yield Stage.FETCH, f"{found['missing']} of {found['listed']} files of {manifest} are missing", incomplete
+    if found["mismatched"]:
+        remedy = "They changed after the backup was made: use another copy or generation."
+        yield Stage.VERIFY, f"{found['mismatched']} of {hashed} files differ from {manifest}", remedy
+    elif found["extra"] and not deferred:
+        remedy = "Find out what put them there, or have the backup job list every file of the generation."
+        yield Stage.VERIFY, f"{found['extra']} files are not in {manifest}, so that nothing verifies them", remedy
+
+
+def _descend(
+    root: Path, key: str, prefix: str, depth: int, odd: Callable[[os.DirEntry[str], str], None]
+) -> Iterator[Artifact]:
+    """Directories ``depth`` levels further down whose keys can begin with the prefix; links are not followed.
+
+    What else stands there is told to ``odd``.
+    """
     try:
         with os.scandir(root / key) as entries:
             for entry in entries:
@@ -232,9 +276,10 @@ def _descend(root: Path, key: str, prefix: str, depth: int) -> Iterator[Artifact
                 if not (inner.startswith(prefix) or prefix.startswith(inner)):
                     continue
                 if not entry.is_dir(follow_symlinks=False):
-                    continue
-                if depth:
-                    yield from _descend(root, inner, prefix, depth - 1)
+                    if not depth:
+                        odd(entry, inner)
+                elif depth:
+                    yield from _descend(root, inner, prefix, depth - 1, odd)
                 elif (artifact := _look_at(entry, inner)) is not None:
                     yield artifact
     except FileNotFoundError:
@@ -250,8 +295,12 @@ def _descend(root: Path, key: str, prefix: str, depth: int) -> Iterator[Artifact
 
 def _look_at(entry: os.DirEntry[str], key: str) -> Artifact | None:
     """A generation, or ``None`` when it was pruned since it was listed."""
+    # ctime: rsync -a gives a generation the modification time of its source, which is older than its name.
+    return Artifact(key, -1, status.st_ctime) if (status := _status(entry)) else None
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        # ctime: rsync -a gives a generation the modification time of its source, which is older than its name.
-        return Artifact(key, -1, entry.stat(follow_symlinks=False).st_ctime)
+        return entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None

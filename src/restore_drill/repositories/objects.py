@@ -17,7 +17,8 @@ from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Artifact, Snapshot, Stage
 from restore_drill.repositories import chain, points, recorded
 from restore_drill.repositories.artifact import ArtifactFetch, absorb
-from restore_drill.repositories.base import Repository, Staging, Survey, Transfer, Unfinished
+from restore_drill.repositories.base import Repository, Staging, Survey, Transfer, Unfinished, Unreadable
+from restore_drill.stores.base import Oddity
 
 #: Endings and forms of names under which tools write before they rename.
 _TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|filepart|crdownload|incomplete|inprogress|upload)")
@@ -47,7 +48,7 @@ class ObjectRepository(Repository):
         return survey
 
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
-        for artifact in self.store.list(self.copy.pattern.prefix):
+        for artifact in self.store.scan(self.copy.pattern.prefix, lambda oddity: self._note_unreadable(oddity, survey)):
             survey.listed += 1
             snapshot = self._read_name(artifact)
             if snapshot is None:
@@ -63,6 +64,15 @@ class ObjectRepository(Repository):
         return Snapshot(
             taken_at, (artifact,), match.kind, self.copy.pattern.resolution, match.sequence, ambiguous=match.ambiguous
         )
+
+    def _note_unreadable(self, oddity: Oddity, survey: Survey) -> None:
+        """Note what has the name of a snapshot and is no object; a directory only where no ``{any}`` lets it in."""
+        pattern = self.copy.pattern
+        match = pattern.match(oddity.key, near=oddity.modified)
+        is_loose = "{any}" in pattern.text and (oddity.is_directory or _AMONG_OTHERS.search(oddity.key))
+        if match is not None and not is_loose:
+            name = oddity.key.rpartition("/")[2]
+            survey.note_unreadable(Unreadable(name, match.taken_at, oddity.modified, oddity.what))
 
     def _read_times(self, survey: Survey, wanted: str) -> None:
         """Take the time from the metadata of the newest objects; the others are known by when they were stored."""

@@ -128,10 +128,10 @@ def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None
     lines = _lines(raw, store.where(key), algorithm_of_name(own))
     if len(lines) == 1 and not lines[0].name:
         lines = [replace(lines[0], name=strip_suffix(name, SIDECAR_SUFFIXES) or artifact.name)]
-    by_name = {line.basename: line for line in reversed(lines)}
     for stem in wanted:
-        if stem in by_name:
-            return _found(store, key, by_name[stem], wanted)
+        by_name = [line for line in lines if line.name == stem] or [line for line in lines if line.basename == stem]
+        if by_name:
+            return _found(store, key, _only(by_name, store.where(key), "sidecar"), wanted)
     raise BackupFailed(
         f"the recorded digest is of another file: {name} speaks of {lines[0].basename or 'no file by name'}",
         looked_at=store.where(key),
@@ -151,17 +151,24 @@ def _read_manifest(store: Store, key: str, artifact: Artifact) -> Recorded | Non
     for stem in wanted:
         if stem in by_name:
             return _found(store, key, by_name[stem], wanted)
-        absolute = {line.hexdigest: line for line in lines if line.is_absolute and line.name.endswith(f"/{stem}")}
-        if len(absolute) > 1:
-            raise BackupFailed(
-                f"the recorded digest cannot be used: {len(absolute)} lines of the manifest could speak of it",
-                looked_at=store.where(key),
-                remedy="Write the manifest inside its directory: cd DIR && sha256sum FILE... > SHA256SUMS.",
-                stage=Stage.VERIFY,
-            )
+        absolute = [line for line in lines if line.is_absolute and line.name.endswith(f"/{stem}")]
         if absolute:
-            return _found(store, key, next(iter(absolute.values())), wanted)
+            return _found(store, key, _only(absolute, store.where(key), "manifest"), wanted)
     return None
+
+
+def _only(lines: list[RecordedDigest], where: str, what: str) -> RecordedDigest:
+    """The one digest that all these lines record; their order must not decide."""
+    digests = {line.hexdigest for line in lines}
+    if len(digests) == 1:
+        return lines[0]
+    raise BackupFailed(
+        f"the recorded digest cannot be used: {len(digests)} lines of the {what} could speak of it",
+        looked_at=where,
+        remedy=f"Write the {what} inside the file's own directory: cd DIR && sha256sum FILE > "
+        f"{'FILE.sha256' if what == 'sidecar' else 'SHA256SUMS'}.",
+        stage=Stage.VERIFY,
+    )
 
 
 def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str]) -> Recorded:

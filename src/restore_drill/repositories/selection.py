@@ -86,6 +86,7 @@ def _newest(survey: Survey, repository: Repository, now: float, selection: Selec
         settling = age <= repository.model.settle.total_seconds()
         why = repository.unfinished(snapshot, settling=settling)
         if why is None:
+            _pass_by(survey, repository, now, selection, after=snapshot.taken_at)
             selection.snapshot = snapshot
             return
         if not settling:
@@ -95,6 +96,7 @@ def _newest(survey: Survey, repository: Repository, now: float, selection: Selec
                 "Check the backup job: it did not finish. Raise settle if uploads take longer.",
             )
         selection.stepped_over.append((snapshot.main.name, f"{why}, {format_duration(max(age, 0))} old"))
+    _pass_by(survey, repository, now, selection, after=None)
     stepped = f" ({len(selection.stepped_over)} still being written)" if selection.stepped_over else ""
     raise _located(
         f"no snapshot{stepped}, {survey.listed} objects looked at",
@@ -118,6 +120,25 @@ def _pass_over(
         selection.stepped_over.append((unfinished.name, f"{unfinished.why}, {format_duration(max(age, 0))} old"))
     else:
         selection.notes.append(f"{unfinished.name} is a leftover of an upload that never finished")
+
+
+def _pass_by(
+    survey: Survey, repository: Repository, now: float, selection: Selection, *, after: datetime | None
+) -> None:
+    """What claims to be newer than the snapshot that is drilled and cannot be read: younger than ``settle``, or bad."""
+    for unreadable in survey.unreadable:
+        if after is not None and unreadable.taken_at <= after:
+            continue
+        age = _age(unreadable.modified, unreadable.taken_at, repository, now)
+        why = f"it is {unreadable.what}, which is never read"
+        if age > repository.model.settle.total_seconds():
+            raise _located(
+                f"{unreadable.name} has the name of the newest snapshot, and {why}",
+                repository,
+                "Find out what put it among the backups. If it is a link, let the store's url name the directory "
+                "that it leads to.",
+            )
+        selection.stepped_over.append((unreadable.name, f"{why}, {format_duration(max(age, 0))} old"))
 
 
 def _note_leftovers(selection: Selection) -> None:

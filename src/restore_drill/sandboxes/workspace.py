@@ -92,6 +92,11 @@ class RunDirectory:
             os.close(self._lock)
 
 
+def directory_name() -> str:
+    """The name of this user's own directory under a base."""
+    return f"restore-drill-{os.geteuid()}"
+
+
 def safe_root(base: Path) -> Path:
     """This user's own directory under a base that others may write to, made if it is not there.
 
@@ -103,7 +108,7 @@ def safe_root(base: Path) -> Path:
         state = base.stat()
         if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
             raise _unusable("anybody may replace what is made in it", base)
-        root = base / f"restore-drill-{os.geteuid()}"
+        root = base / directory_name()
         with contextlib.suppress(FileExistsError):
             root.mkdir(mode=0o700)
         state = root.lstat()

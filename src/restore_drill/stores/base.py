@@ -10,14 +10,14 @@ A store MUST
 * end every wait at a deadline, and raise :class:`CouldNotVerify` with a remedy when it cannot be reached, does not
   know the credentials or denies access: an unreachable store is never an empty one.
 
-A store MAY offer ``local_path`` and ``failure_domain``. Every store passes
-:class:`restore_drill.testing.store.StoreConformance`.
+A store MAY offer ``scan`` (where names can stand for what is no object), ``local_path`` and ``failure_domain``. Every
+store passes :class:`restore_drill.testing.store.StoreConformance`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,6 +55,23 @@ class StoreSettings:
     secrets: Mapping[str, SecretReference] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that has the name of an object and is none.
+
+    Attributes:
+        key: Its name in the store.
+        modified: When it was last changed (seconds since the epoch); of a link, the link itself.
+        what: What it is, in words: ``a FIFO``.
+        is_directory: Whether it is a directory itself, and no link to one.
+    """
+
+    key: str
+    modified: float
+    what: str
+    is_directory: bool = False
+
+
 class Store(ABC):
     """A place that holds backups."""
 
@@ -71,6 +88,10 @@ class Store(ABC):
         Raises:
             CouldNotVerify: The store cannot be reached, or denies it.
         """
+
+    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:  # noqa: ARG002 - most have none
+        """:meth:`list`, which tells ``odd`` on the way of everything under that name that is no object."""
+        return self.list(prefix)
 
     @abstractmethod
     def stat(self, key: str) -> Artifact | None:

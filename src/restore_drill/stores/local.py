@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeVar
 
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Artifact, Stage
-from restore_drill.stores.base import CHUNK, Store, StoreSettings
+from restore_drill.stores.base import CHUNK, Oddity, Store, StoreSettings
 from restore_drill.stores.beneath import LeadsOutside, NotRegular, open_file, resolve
 from restore_drill.stores.scan import walk
 from restore_drill.stores.watched import Watched
@@ -72,11 +72,15 @@ class LocalStore(Store):
         Raises:
             CouldNotVerify: The root is missing, or something in it denies access or does not answer.
         """
+        return self.scan(prefix, lambda oddity: None)  # noqa: ARG005 - what is no object is not listed
+
+    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:
+        """The same, telling of directories, devices, FIFOs, sockets, and links that lead to no file of this store."""
         self._check_root()
         folder, slash, start = prefix.rpartition("/")
         if slash and not _is_key(folder):
             return
-        for key, status in walk(self._root, folder, start, self._ask):
+        for key, status in walk(self._root, folder, start, self._ask, odd):
             yield _artifact(key, status)
 
     def stat(self, key: str) -> Artifact | None:

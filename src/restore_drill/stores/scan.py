@@ -10,19 +10,24 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any
 
-from restore_drill.stores.beneath import LeadsOutside, directory, resolve
+from restore_drill.stores.base import Oddity
+from restore_drill.stores.beneath import LeadsOutside, directory, kind_of, resolve
 
 #: Names kept at a time. A larger directory is read again for each further batch of this size.
 BATCH = 20_000
 #: Names read, and files looked at, in one call that is watched over.
 _SLICE = 1_000
 
-#: (sort key, name, whether it is a directory)
-_Name = tuple[bytes, str, bool]
+#: (sort key, name)
+_Name = tuple[bytes, str]
+#: Key, what stands there, and in words what keeps it from being an object (``""`` of files and directories)
+_Entry = tuple[str, os.stat_result, str]
 Ask = Callable[..., Any]
 
 
-def walk(root: str, folder: str, start: str, ask: Ask) -> Generator[tuple[str, os.stat_result], None, None]:
+def walk(
+    root: str, folder: str, start: str, ask: Ask, odd: Callable[[Oddity], None]
+) -> Generator[tuple[str, os.stat_result], None, None]:
     """Every regular file below a folder, in the byte order of the keys.
 
     Args:
@@ -30,20 +35,26 @@ def walk(root: str, folder: str, start: str, ask: Ask) -> Generator[tuple[str, o
         folder: Where to begin; ``""`` is the root.
         start: What names in that folder must begin with.
         ask: Called with a key, a function and its arguments; an ``OSError`` it raises means that this key is absent.
+        odd: Told of everything else: directories too, which are walked through nevertheless.
     """
     levels = [_entries(root, folder, start, ask)]
     while levels:
         entry = next(levels[-1], None)
         if entry is None:
             levels.pop()
-        elif stat.S_ISDIR(entry[1].st_mode):
-            levels.append(_entries(root, entry[0], "", ask))
+            continue
+        key, status, what = entry
+        if what:
+            odd(Oddity(key, status.st_mtime, what))
+        elif stat.S_ISDIR(status.st_mode):
+            odd(Oddity(key, status.st_mtime, kind_of(status.st_mode), is_directory=True))
+            levels.append(_entries(root, key, "", ask))
         else:
-            yield entry
+            yield key, status
 
 
-def _entries(root: str, folder: str, start: str, ask: Ask) -> Iterator[tuple[str, os.stat_result]]:
-    """The files and directories in a folder."""
+def _entries(root: str, folder: str, start: str, ask: Ask) -> Iterator[_Entry]:
+    """What stands in a folder."""
     after = b""
     while True:
         try:
@@ -88,38 +99,45 @@ class _Scan:
         name = entry.name
         if entry.is_dir(follow_symlinks=False):
             # Sorted as "name/": the order that keys below it have among the keys of files.
-            return None if self._top and name == "lost+found" else (os.fsencode(name) + b"/", name, True)
-        if entry.is_file(follow_symlinks=False) or entry.is_symlink():
-            return os.fsencode(name), name, False
-        return None
+            return None if self._top and name == "lost+found" else (os.fsencode(name) + b"/", name)
+        return os.fsencode(name), name
 
     def close(self) -> None:
         """Let go of the folder."""
         self._entries.close()
 
 
-def _look(root: str, folder: str, names: list[_Name]) -> list[tuple[str, os.stat_result]]:
-    """What stands at each name; links are replaced by the files they lead to, or left out."""
+def _look(root: str, folder: str, names: list[_Name]) -> list[_Entry]:
+    """What stands at each name; links are replaced by the files they lead to."""
     found = []
     with directory(root, folder) as here:
-        for _, name, is_directory in names:
+        for _, name in names:
             key = f"{folder}/{name}" if folder else name
-            status = _status(root, key, here, name)
-            if status and (stat.S_ISREG(status.st_mode) or (is_directory and stat.S_ISDIR(status.st_mode))):
-                found.append((key, status))
+            try:
+                status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # gone since it was listed
+            if stat.S_ISLNK(status.st_mode):
+                found.append(_follow(root, key, status))
+            else:
+                is_odd = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+                found.append((key, status, kind_of(status.st_mode) if is_odd else ""))
     return found
 
 
-def _status(root: str, key: str, here: int, name: str) -> os.stat_result | None:
+def _follow(root: str, key: str, link: os.stat_result) -> _Entry:
+    """The file that a link leads to, or the link itself and what is wrong with it."""
     try:
-        status = os.stat(name, dir_fd=here, follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            with resolve(root, key) as place:
-                return place.status
-    except (FileNotFoundError, NotADirectoryError, LeadsOutside):
-        return None
+        with resolve(root, key) as place:
+            status = place.status
+    except LeadsOutside:
+        return key, link, "a symbolic link that leads out of the store"
+    except (FileNotFoundError, NotADirectoryError):
+        return key, link, "a symbolic link to nothing"
     except OSError as problem:
         if problem.errno == errno.ELOOP:
-            return None
+            return key, link, "a symbolic link that leads in a circle"
         raise
-    return status
+    if stat.S_ISREG(status.st_mode):
+        return key, status, ""
+    return key, link, f"a symbolic link to {kind_of(status.st_mode)}"

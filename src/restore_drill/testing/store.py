@@ -122,6 +122,7 @@ class StoreConformance:
         """No error, and no entry for the place itself."""
         assert list(store.list("")) == []
         assert list(store.list("some/prefix")) == []
+        assert list(store.scan("", print)) == []
 
     def test_lists_keys_sizes_and_times(self, store: Store, put: Put) -> None:
         """What a snapshot is chosen by."""

@@ -76,7 +76,8 @@ def test_an_included_file_adds_targets_tiers_stores_and_exceptions(good: str, pl
 
 def test_problems_of_an_included_file_have_its_name(good: str, only_problem: Callable[..., str]) -> None:
     wrong = only_problem(
-        good + "include: [more/*.yaml]\n", a=f"targets:\n  billing: {TARGET}\n  other: {TARGET[:-1]}, ownr: me}}\n"
+        good + "include: [more/*.yaml]\n",
+        a=f"targets:\n  billing: {TARGET}\n  other: {TARGET[:-1].replace('x/', 'y/')}, ownr: me}}\n",
     )
     assert wrong.startswith(f"{Path('more/a.yaml')}:3:82: unknown option 'ownr'")
 

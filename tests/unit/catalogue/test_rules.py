@@ -60,6 +60,13 @@ def message(text: str) -> str:
             '¦two: {store: nas, path: "db/{time:%Y%m%d_%H%M%S}.db.gz"}',
             "the copies 'nas' and 'two' are the same backups",
         ),
+        (
+            "    expect:\n      files: {min: 100}\n",
+            "    expect:\n      files: {min: 100}\n"
+            "  orders-new:\n    tier: critical\n    engine: toy\n    copies:\n"
+            '      again: {store: nas, path: ¦"db/{time:%Y%m%d_%H%M%S}.db.gz"}\n',
+            "the copy 'again' of orders-new is the same backups as the copy 'nas' of orders-db",
+        ),
         # digests
         (
             NAS,
@@ -204,6 +211,21 @@ def test_a_time_zone_may_stand_in_three_places(good: str, plan: Callable[..., Pl
 )
 def test_what_only_looks_like_a_contradiction(good: str, plan: Callable[..., Plan], before: str, after: str) -> None:
     assert len(plan(changed(good, before, after)).targets) == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "notes"),
+    [
+        ("tier: important\n    engine: toy", ("orders-new/nas is the same backups as orders-db/nas, in another tier",)),
+        ("tier: critical\n    engine: tree", ()),
+        ("tier: critical\n    engine: toy\n    engine_options: {database: b.db}", ()),
+    ],
+    ids=["another tier", "another engine", "another part of it"],
+)
+def test_one_snapshot_may_be_looked_at_twice(good: str, plan: Callable[..., Plan], how: str, notes: tuple[str]) -> None:
+    assert plan(good).notes == ()
+    more = f'  orders-new:\n    {how}\n    copies:\n      nas: {{path: "db/{{time:%Y%m%d_%H%M%S}}.db.gz"}}\n'
+    assert plan(good + more).notes == notes
 
 
 def test_what_defaults_ask_of_an_engine_can_be_taken_back(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +85,20 @@ def test_without_a_state_nothing_is_judged() -> None:
     with pytest.raises(CouldNotVerify, match="never initialised") as caught:
         judge(WHOLE, {}, before=Baseline())
     assert "restore-drill baseline init" in caught.value.remedy
+
+
+def test_a_state_that_cannot_be_used_is_told_as_it_is() -> None:
+    problem = CouldNotVerify("the state of earlier drills is damaged: it is not JSON", remedy="Restore it.")
+    before = Baseline(problem=problem)
+    with pytest.raises(CouldNotVerify, match="it is not JSON") as caught:
+        judge(WHOLE, {}, before=pickle.loads(pickle.dumps(before)))
+    assert (str(caught.value), caught.value.remedy) == (str(problem), "Restore it.")
+
+
+def test_an_older_structure_is_told_with_its_own_run() -> None:
+    before = replace(BEFORE, kept={"structure": "20261120T020000Z-bbbbbb"})
+    assert judge(WHOLE, {"items": 10, "orders": 100}, before=before).expected == "as in 20261120T020000Z-bbbbbb"
+    assert judge({}, {}, before=before).expected == "as in 20261120T020000Z-bbbbbb"
 
 
 def test_an_accepted_purge_stands_in_the_evidence() -> None:

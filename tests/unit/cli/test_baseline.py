@@ -21,7 +21,10 @@ def history(project: Path) -> History:
 
 
 def passed(run: str = "20261122T020000Z-aaaaaa") -> DrillSummary:
-    return DrillSummary(run, "20261122T014500Z", "db/1.db", NOW - 900, NOW, True, counts={"orders": 100})
+    return DrillSummary(
+        run, "20261122T014500Z", "db/1.db", NOW - 900, NOW, True, counts={"orders": 100, "audit": 3},
+        structure={"table": ["audit", "orders"], "view": ["open_orders"]}, pins={"db/1.db": "aa"},
+    )  # fmt: skip
 
 
 def test_it_is_initialised_once(command: Command, project: Path, history: History) -> None:
@@ -46,7 +49,7 @@ def test_what_is_known_is_shown(command: Command, project: Path, history: Histor
     history.record("orders-db", "nas", passed())
     first, second = command("baseline", "show", "orders-db").out.splitlines()
     assert first == "orders-db/nas: passed 2026-11-23 02:13Z with snapshot 20261122T014500Z"
-    assert json.loads(second.partition(": ")[2]) == {"orders": 100}
+    assert json.loads(second.partition(": ")[2]) == {"audit": 3, "orders": 100}
 
 
 @pytest.mark.parametrize(
@@ -59,9 +62,10 @@ def test_what_is_known_is_shown(command: Command, project: Path, history: Histor
     ],
 )
 def test_a_change_is_accepted_with_its_reason(
-    command: Command, project: Path, words: tuple[str, ...], what: list[str]
+    command: Command, project: Path, history: History, words: tuple[str, ...], what: list[str]
 ) -> None:
     command("baseline", "init")
+    history.record("orders-db", "nas", passed())
     said = command("baseline", "accept", "orders-db", *words, "--reason", "old orders went to the archive")
     assert (said.status, said.out) == (0, "orders-db: accepted; the next drill that passes becomes the new baseline\n")
     (document,) = [json.loads(path.read_text()) for path in (project / "state").rglob("*orders-db*.json")]
@@ -84,6 +88,39 @@ def test_a_reason_must_say_something(command: Command, project: Path) -> None:
     said = command("baseline", "accept", "orders-db", "--size", "--reason", "  ")
     assert said.status == 2 and "the reason is empty" in said.err
     assert command("baseline", "accept", "orders-db", "--size", "--reason", "because").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--table", "ordesr"), "know no table 'ordesr'. Did you mean orders?"),
+        (("--table", "zzz"), "know no table 'zzz'. Known: audit, open_orders, orders."),
+        (("--pin", "db/2.db"), "know no pinned artifact 'db/2.db'. Did you mean db/1.db?"),
+    ],
+)
+def test_what_nobody_knows_is_not_accepted(
+    command: Command, project: Path, history: History, words: tuple[str, ...], told: str
+) -> None:
+    command("baseline", "init")
+    history.record("orders-db", "nas", passed())
+    (path,) = (project / "state").rglob("*orders-db*.json")
+    before = path.read_bytes()
+    said = command("baseline", "accept", "orders-db", *words, "--reason", "a purge")
+    assert (said.status, said.out) == (2, "")
+    assert told in said.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("known", ["orders", "audit", "open_orders"])
+def test_what_the_catalogue_or_a_drill_knows_is_accepted(
+    command: Command, project: Path, history: History, known: str
+) -> None:
+    """A table of the catalogue even before the first drill; any other object that a drill saw."""
+    command("baseline", "init")
+    words = ("baseline", "accept", "orders-db", "--table", known, "--reason", "a purge")
+    assert command(*words).status == (0 if known == "orders" else 2)
+    history.record("orders-db", "nas", passed())
+    assert command(*words).status == 0
 
 
 def test_without_a_state_nothing_is_accepted(command: Command, project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,25 @@ def test_only_the_first_stage_is_announced(record: DrillRecord, tmp_path: Path) 
 def test_a_stage_that_broke_has_no_facts(record: DrillRecord, tmp_path: Path) -> None:
     record.end(Stage.LOCATE, NOW, 1, None)
     assert lines(tmp_path)[0]["facts"] is None
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_facts_that_cannot_be_written_are_no_pass(record: DrillRecord, tmp_path: Path, full: bool) -> None:
+    record.begin(Stage.LOCATE, NOW)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = (tmp_path / "facts" / "orders-db.nas.jsonl").stat().st_size + 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room if full else soft, hard))
+    try:
+        if full:  # a part of the line has room
+            with pytest.raises(CouldNotVerify, match="what was measured cannot be recorded: File too large") as caught:
+                record.end(Stage.LOCATE, NOW, 1, {"points": 3})
+            assert "--reports-dir" in caught.value.remedy
+        else:
+            record.end(Stage.LOCATE, NOW, 1, {"points": 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    written = (tmp_path / "facts" / "orders-db.nas.jsonl").read_text("ascii").splitlines()
+    assert len(written) == 2 and ('"points":3}}' in written[1]) is not full
 
 
 def test_details_of_a_check_stay_out(record: DrillRecord, tmp_path: Path) -> None:

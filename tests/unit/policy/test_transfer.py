@@ -64,6 +64,8 @@ def test_a_digest_that_was_not_computed_is_never_a_pass() -> None:
     with pytest.raises(Blocked) as raised:
         checksum(Transfer(digests=[incomplete], broken=broken), planned_copy())  # type: ignore[arg-type]
     assert str(raised.value) == "blocked by unpacks: the gzip stream is truncated."
+    with pytest.raises(Blocked, match="blocked by unpacks: the gzip stream is truncated"):
+        checksum(Transfer(broken=broken), planned_copy())  # type: ignore[arg-type]
     with pytest.raises(CouldNotVerify, match="no digest was compared"):
         checksum(Transfer(), planned_copy())
 

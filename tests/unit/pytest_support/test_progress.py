@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from restore_drill.pytest_support.progress import SharedProgress, Step, Watcher, steps
+from restore_drill.pytest_support.progress import SharedProgress, Step, Watcher, _open_slot, steps
 
 
 def test_each_process_tells_what_it_is_doing_until_it_is_done(tmp_path: Path) -> None:
@@ -99,3 +100,26 @@ def test_the_watcher_shows_what_is_old_enough_and_nothing_after_its_end(tmp_path
     count = len(shown)
     watchers[0].stop()
     assert len(shown) == count
+
+
+def test_a_slot_has_its_room_before_it_is_written_to(tmp_path: Path) -> None:
+    slot = _open_slot(tmp_path / "progress.main.1")
+    assert slot is not None
+    found = (tmp_path / "progress.main.1").stat()
+    assert found.st_size == 512 and found.st_blocks > 0, "the first write to a page without a block is a SIGBUS"
+    slot.close()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_disk_without_room_for_a_slot_is_no_reason_to_stop(tmp_path: Path, full: bool) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    progress = SharedProgress(tmp_path, "gw0.1")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256 if full else soft, hard))
+    try:
+        progress.begin("db", "nas", "fetch", 5)
+        progress.end()
+        progress.begin("db", "nas", "restore", 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [step.stage for step in steps(tmp_path)] == ([] if full else ["restore"])
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.gw0.1"], "whom to stop is told all the same"

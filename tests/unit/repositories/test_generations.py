@@ -53,6 +53,27 @@ def test_only_directories_that_match_are_generations(make: MakeRepository, job: 
     assert survey.listed == 2 and survey.newest[0].size == -1
 
 
+def test_what_is_no_directory_under_a_generations_name_is_noted(make: MakeRepository, job: Generations) -> None:
+    good = job.put(NOW - HOUR, FILES)
+    assert make().survey().unreadable == []
+    for minutes, create, what in (
+        (50, lambda path: path.symlink_to(good), "a symbolic link and no directory"),
+        (40, lambda path: path.symlink_to("/etc"), "a symbolic link and no directory"),
+        (30, Path.touch, "a file and no directory"),
+        (20, os.mkfifo, "a device, FIFO or socket and no directory"),
+    ):
+        path = job.path(NOW - timedelta(minutes=minutes))
+        create(path)
+        survey = make().survey()
+        (noted,) = survey.unreadable
+        assert (noted.name, noted.taken_at, noted.what) == (path.name, NOW - timedelta(minutes=minutes), what)
+        assert keys(make()) == [f"app/{good.name}/"]
+        path.unlink()
+    (job.root / "app" / "latest").symlink_to(good.name)
+    (job.path(NOW).with_suffix(".log")).touch()
+    assert make().survey().unreadable == make("app/{time:%Y-%m-%d_%H%M%S}{any}/").survey().unreadable == []
+
+
 def test_a_pattern_may_be_several_directories_deep(make: MakeRepository, tmp_path: Path) -> None:
     deep = "{time:%Y}/{time:%m-%d}/app-{time:%H%M%S}/"
     job = Generations(tmp_path / "store", deep)
@@ -198,7 +219,50 @@ def test_missing_and_extra_files_are_left_to_the_files_case(
 ) -> None:
     path = job.put(NOW - HOUR, FILES)
     (path / "hosts").rename(path / "other")
+    for rule in ("required", {"manifest": "SHA256SUMS"}):
+        transfer = fetch(make(checksum=rule), make_staging, files_judged=True)
+        assert (transfer.broken, transfer.manifest) == ({}, "SHA256SUMS")
+
+
+def test_where_no_case_looks_at_files_missing_and_extra_ones_break_the_transfer(
+    make: MakeRepository, job: Generations, make_staging: MakeStaging
+) -> None:
+    path = job.put(NOW - HOUR, FILES)
+    whole = fetch(make(), make_staging)
+    assert (whole.broken, whole.manifest) == ({}, "")
+    (path / "other").write_text("x")
+    extra = fetch(make(), make_staging).broken
+    assert list(extra) == [Stage.VERIFY]
+    assert extra[Stage.VERIFY].cause == "1 files are not in SHA256SUMS, so that nothing verifies them"
+    ignoring = {"expect": {"files": {"manifest_ignore": ["other"]}}}
+    assert fetch(make(target=ignoring), make_staging).broken == {}
+    (path / "other").unlink()
+    (path / "hosts").unlink()
+    missing = fetch(make(), make_staging).broken
+    assert list(missing) == [Stage.FETCH]
+    assert missing[Stage.FETCH].cause == "1 of 2 files of SHA256SUMS are missing"
+    assert "hosts" in " ".join(missing[Stage.FETCH].details) and "hosts" not in str(missing[Stage.FETCH])
+
+
+def test_a_manifest_of_which_nothing_is_left_verifies_nothing(
+    make: MakeRepository, job: Generations, make_staging: MakeStaging
+) -> None:
+    path = job.put(NOW - HOUR, {"hosts": b"::1\n"})
+    assert fetch(make(), make_staging, files_judged=True).broken == {}
+    (path / "hosts").rename(path / "other")
+    broken = fetch(make(), make_staging, files_judged=True).broken
+    assert list(broken) == [Stage.VERIFY]
+    assert broken[Stage.VERIFY].cause == "none of the 1 files of SHA256SUMS is there to be verified"
+
+
+def test_a_second_manifest_beside_the_first_is_no_extra_file(
+    make: MakeRepository, job: Generations, make_staging: MakeStaging
+) -> None:
+    path = job.put(NOW - HOUR, FILES)
+    (path / "MD5SUMS").write_text("whatever it says")
     assert fetch(make(), make_staging).broken == {}
+    (path / "etc" / "MD5SUMS").write_text("of the data")
+    assert list(fetch(make(), make_staging).broken) == [Stage.VERIFY]
 
 
 def test_an_absent_manifest_is_said_and_blocks_nothing(
@@ -285,6 +349,21 @@ def test_a_chain_of_generations_is_copied_oldest_first(
     (job.root / f"{NOW - 2 * HOUR:%Y%m%d%H%M%S}-I" / "a").write_text("damaged")
     damaged = fetch(make(text), make_staging)
     assert list(damaged.broken) == [Stage.VERIFY] and len(damaged.payloads) == 2
+
+
+def test_each_generation_of_a_chain_is_compared_with_its_own_manifest(
+    make: MakeRepository, make_staging: MakeStaging, tmp_path: Path
+) -> None:
+    text = "{time:%Y%m%d%H%M%S}-{kind:full=F|incremental=I}/"
+    job = Generations(tmp_path / "store", text)
+    for hours, letter, names in ((2, "F", "abc"), (1, "I", "b")):
+        when = NOW - hours * HOUR
+        job.put(when, {name: letter.encode() for name in names}, name=f"{when:%Y%m%d%H%M%S}-{letter}")
+    transfer = fetch(make(text), make_staging, files_judged=True)
+    assert (transfer.broken, transfer.manifest) == ({}, "")
+    (job.root / f"{NOW - 2 * HOUR:%Y%m%d%H%M%S}-F" / "c").unlink()
+    broken = fetch(make(text), make_staging, files_judged=True).broken
+    assert broken[Stage.FETCH].cause == "1 of 3 files of SHA256SUMS are missing"
 
 
 def test_a_chain_without_its_beginning_is_broken(

@@ -236,6 +236,86 @@ def test_a_pattern_that_fits_everything_does_not_fit_temporary_names_and_digests
     assert [step[0] for step in selection.stepped_over] == [name]
 
 
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+ODDITIES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a link out": (lambda path: path.symlink_to("/etc/passwd"), "a symbolic link that leads out of the store"),
+    "a relative link out": (lambda path: path.symlink_to("../../x"), "a symbolic link that leads out of the store"),
+    "a dangling link": (lambda path: path.symlink_to("gone"), "a symbolic link to nothing"),
+    "a circle": (lambda path: path.symlink_to(path.name), "a symbolic link that leads in a circle"),
+    "a link to a directory": (lambda path: path.symlink_to("."), "a symbolic link to a directory"),
+    "a fifo": (_fifo, "a FIFO"),
+    "a directory": (Path.mkdir, "a directory"),
+}
+
+
+@pytest.mark.parametrize("make", ODDITIES)
+def test_what_is_no_file_under_the_newest_name_is_stepped_over_and_later_fails(
+    make: str, job: Objects, select: Choose
+) -> None:
+    job.put(NOW - HOUR)
+    path = job.path(NOW - 10 * MINUTE)
+    create, what = ODDITIES[make]
+    create(path)
+    stamp = (NOW - 10 * MINUTE).timestamp()
+    os.utime(path, (stamp, stamp), follow_symlinks=False)
+    selection = select()
+    assert chosen(selection) == NOW - HOUR
+    assert selection.stepped_over == [(path.name, f"it is {what}, which is never read, 10 min old")]
+    problem = failure(select(now=NOW + 10 * MINUTE))
+    assert problem.cause == f"{path.name} has the name of the newest snapshot, and it is {what}, which is never read"
+    job.put(NOW - 5 * MINUTE)  # a newer one that can be read: what lies before it does not matter any more
+    later = select(now=NOW + 10 * MINUTE)
+    assert chosen(later) == NOW - 5 * MINUTE
+    assert (later.stepped_over, later.notes) == ([], [])
+
+
+def test_a_link_to_a_file_of_the_store_is_an_object_like_any_other(job: Objects, select: Choose) -> None:
+    job.put(NOW - HOUR)
+    newest = job.put(NOW - 10 * MINUTE)
+    kept = newest.rename(newest.with_name("kept.bin"))
+    newest.symlink_to(kept.name)
+    selection = select(now=NOW + 10 * MINUTE)
+    assert chosen(selection) == NOW - 10 * MINUTE
+    assert selection.stepped_over == []
+
+
+def test_what_does_not_match_the_pattern_is_nobodys_business(job: Objects, select: Choose) -> None:
+    newest = job.put(NOW - HOUR)
+    (newest.parent / "latest.db").symlink_to("/etc/passwd")
+    (newest.parent / "current").symlink_to(newest.name)
+    (newest.parent / f"{job.path(NOW).name}.d").mkdir()
+    os.mkfifo(newest.parent / "notify")
+    selection = select(now=NOW + HOUR)
+    assert chosen(selection) == NOW - HOUR
+    assert (selection.stepped_over, selection.notes) == ([], [])
+
+
+def test_a_directory_beside_the_objects_may_have_room_in_a_pattern_that_fits_much(job: Objects, select: Choose) -> None:
+    job.put(NOW - HOUR)
+    job.path(NOW - 10 * MINUTE).with_suffix(".work").mkdir()
+    loose = "db/{time:%Y%m%d_%H%M%S}{any}"
+    stamp = (NOW - 10 * MINUTE).timestamp()
+    os.utime(job.path(NOW - 10 * MINUTE).with_suffix(".work"), (stamp, stamp))
+    assert chosen(select(now=NOW + HOUR, path=loose)) == NOW - HOUR
+    job.path(NOW - 10 * MINUTE).symlink_to("/etc/passwd")
+    os.utime(job.path(NOW - 10 * MINUTE), (stamp, stamp), follow_symlinks=False)
+    assert "leads out of the store" in failure(select(now=NOW + HOUR, path=loose)).cause
+
+
+def test_nothing_but_a_link_that_leads_out_says_so(tmp_path: Path, select: Choose) -> None:
+    (tmp_path / "store" / "db").mkdir(parents=True)
+    only = tmp_path / "store" / "db" / "archive.tar"
+    only.symlink_to("/etc/passwd")
+    later = datetime.now(UTC) + HOUR
+    assert "leads out of the store" in failure(select(now=later, path="db/archive.tar")).cause
+    only.unlink()
+    only.write_bytes(b"x")
+    assert select(now=later, path="db/archive.tar", checksum="pinned").failure is None
+
+
 def test_many_leftovers_are_counted_and_few_are_named(job: Objects, select: Choose) -> None:
     job.put(NOW - HOUR)
     for night in range(3 * KEPT):
