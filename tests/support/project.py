@@ -356,9 +356,12 @@ class Project:
             sys.executable, "-m", "pytest", "-p", "restore_drill.pytest_plugin", *([where] if where else []),
             f"--work-dir={self.work}", *arguments,
         ]  # fmt: skip
+        environment = self._environment()
+        if file_size:  # what coverage writes at the end would not fit, either
+            environment = {name: text for name, text in environment.items() if not name.startswith("COVERAGE_")}
         with self.screen.open("wb") as screen:
             process = subprocess.Popen(
-                argv, cwd=cwd or self.root, env=self._environment(), stdin=subprocess.DEVNULL,
+                argv, cwd=cwd or self.root, env=environment, stdin=subprocess.DEVNULL,
                 stdout=screen if stdout is None else stdout, stderr=subprocess.STDOUT if stdout is None else stdout,
                 start_new_session=True,
             )  # fmt: skip
