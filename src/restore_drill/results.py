@@ -32,6 +32,10 @@ class CaseResult:
     exception: str = ""
     blocked_by: str = ""
 
+    def __post_init__(self) -> None:
+        """Make a command in the remedy one that can be typed: checks know no target's name and write ``TARGET``."""
+        self.remedy = self.remedy.replace(" TARGET ", f" {self.case.target} ")
+
     def to_wire(self) -> dict[str, Any]:
         """As plain values."""
         case = self.case

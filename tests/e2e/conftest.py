@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.estate import BUCKET
+from tests.support.matrix import FaultMatrix, Matrix, run_matrix, twins
 from tests.support.servers import S3Server, moto
 
 
@@ -17,3 +18,24 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with moto(directory) as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
+
+
+@pytest.fixture(scope="module")
+def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    """The faults of a module, its ``ROWS``, in few runs; ``IN_CLOUD`` and ``CONFTEST`` say what these need besides."""
+    module = request.module
+    cloud: S3Server | None = request.getfixturevalue("cloud") if getattr(module, "IN_CLOUD", False) else None
+    server = (cloud.client(), cloud.endpoint) if cloud else None
+    place = tmp_path_factory.mktemp(module.__name__.rpartition("_")[2]) / "project"
+    return run_matrix(place, module.ROWS, server, conftest=getattr(module, "CONFTEST", ""))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each row of a module, and for the undamaged twin of each."""
+    if metafunc.cls is None or not issubclass(metafunc.cls, FaultMatrix):
+        return
+    rows = metafunc.module.ROWS
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", rows, ids=str)
+    if "undamaged" in metafunc.fixturenames:
+        metafunc.parametrize("undamaged", twins(rows))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 from typing import Any
 
-import pytest
 from tests.support.contents import files, gz, manifest, shop, tar, xz, zst
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, cut, flip, run_matrix, stored, twins, unsigned
+from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, cut, flip, stored, unsigned
 from tests.support.tar_builder import BLOCK, END, header_offsets
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
@@ -228,23 +227,8 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return run_matrix(tmp_path_factory.mktemp("archive") / "project", ROWS)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 def test_evidence_records_the_versions_of_the_tools(matrix: Matrix) -> None:

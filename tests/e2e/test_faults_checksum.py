@@ -6,9 +6,8 @@ import hashlib
 import os
 from typing import Any
 
-import pytest
 from tests.support.contents import altered, files, gz, manifest, page_of, sha256, shop, sql, tar
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, flip, nothing, run_matrix, stored, twins, unsigned
+from tests.support.matrix import AGES, FaultMatrix, Make, Row, Site, flip, nothing, stored, unsigned
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
 
@@ -182,7 +181,7 @@ def with_an_index_page_of_zeroes(data: bytes) -> bytes:
     return data[: place.start] + bytes(place.stop - place.start) + data[place.stop :]
 
 
-_GONE = "Find out where the rows went"
+_GONE = "Find out why its rows are not what they should be"
 _SHA = "sha256sum"
 
 ROWS = [
@@ -331,20 +330,5 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return run_matrix(tmp_path_factory.mktemp("checksum") / "project", ROWS)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.support.contents import altered, shop, sql
 from tests.support.estate import Outcome, Project
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, flip, run_matrix, stored, twins, unsigned
+from tests.support.matrix import AGES, FaultMatrix, Make, Row, Site, flip, stored, unsigned
 from tests.support.servers import S3Server
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
@@ -147,26 +147,11 @@ ROWS = [
         "use another copy", blocked=("/3-2-1", "/agree", "cloud/restores"),
     ),
 ]  # fmt: skip
+IN_CLOUD = True
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory, cloud: S3Server) -> Matrix:
-    server = (cloud.client(), cloud.endpoint)
-    return run_matrix(tmp_path_factory.mktemp("copies") / "project", ROWS, server)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 @pytest.fixture(scope="module")

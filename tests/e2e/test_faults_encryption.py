@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
 from tests.support.contents import AgeKey, gz, shop, with_log, with_passphrase
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, cut, flip, run_matrix, stored, twins, unsigned
+from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, cut, flip, stored, unsigned
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
 _KEY, _OTHER = AgeKey(), AgeKey()
@@ -152,23 +151,8 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return run_matrix(tmp_path_factory.mktemp("encryption") / "project", ROWS)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 def test_evidence_names_the_key_that_opened_it(matrix: Matrix) -> None:

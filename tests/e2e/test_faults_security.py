@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from tests.support.contents import altered, dump, files, gz, shop, sql, tar, xz
 from tests.support.estate import Project
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, run_matrix, stored, twins
-from tests.support.servers import S3Server
+from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, stored
 from tests.support.tar_builder import GNU, archive, header, long_name, member, octal, pax
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
@@ -243,26 +242,11 @@ ROWS = [
         "no such function: writefile", ".", verdict="error",
     ),
 ]  # fmt: skip
+IN_CLOUD = True
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory, cloud: S3Server) -> Matrix:
-    server = (cloud.client(), cloud.endpoint)
-    return run_matrix(tmp_path_factory.mktemp("security") / "project", ROWS, server)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 def test_nothing_was_written_where_it_should_not_be(matrix: Matrix) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from tests.support.contents import Change, altered, dump, empty_database, gz, page_of, shop, sql, tar, with_log, xz
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, flip, run_matrix, stored, twins, unsigned
+from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, flip, stored, unsigned
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
 _RULES: dict[str, Any] = {
@@ -154,7 +153,7 @@ def stale(site: Site) -> None:
     site.sign()
 
 
-_JOB = "Find out where the rows went"
+_JOB = "Find out why its rows are not what they should be"
 
 ROWS = [
     Row(
@@ -271,23 +270,8 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return run_matrix(tmp_path_factory.mktemp("sqlite") / "project", ROWS)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 def test_damage_that_keeps_tables_from_being_counted_is_reported_once(matrix: Matrix) -> None:

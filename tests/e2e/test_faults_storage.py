@@ -15,16 +15,15 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.matrix import (
     AGES,
     HEALTHY,
+    FaultMatrix,
     Make,
     Matrix,
     Row,
     Site,
     cut,
     nothing,
-    run_matrix,
     stored,
     twin,
-    twins,
 )
 from tests.support.servers import S3Server, free_ports
 
@@ -271,26 +270,12 @@ ROWS = [
         "rename when done",
     ),
 ]  # fmt: skip
+IN_CLOUD = True
+CONFTEST = _MEDDLING
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory, cloud: S3Server) -> Matrix:
-    server = (cloud.client(), cloud.endpoint)
-    return run_matrix(tmp_path_factory.mktemp("storage") / "project", ROWS, server, conftest=_MEDDLING)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.number in (6, 7, 8) and not row.case], ids=str)

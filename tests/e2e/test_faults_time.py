@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.contents import dump, files, shop, tar, xz
 from tests.support.estate import Project
-from tests.support.matrix import AGES, Make, Matrix, Row, Site, run_matrix, twins
+from tests.support.matrix import AGES, FaultMatrix, Make, Row, Site
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
 _HOUR = timedelta(hours=1)
@@ -159,25 +159,11 @@ ROWS = [
     ),
     Row(78, "teardown leaks", hourly, lambda site: None, "nas/disposed", "could not be removed", "Remove them by hand"),
 ]  # fmt: skip
+CONFTEST = _LEAKS
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return run_matrix(tmp_path_factory.mktemp("time") / "project", ROWS, conftest=_LEAKS)
-
-
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_exactly_the_named_case_bears_the_fault(matrix: Matrix, row: Row) -> None:
-    matrix.check(row)
-
-
-@pytest.mark.parametrize("name", twins(ROWS))
-def test_its_undamaged_twin_is_green(matrix: Matrix, name: str) -> None:
-    matrix.check_twin(name)
-
-
-def test_the_exit_status_tells_failures_from_what_could_not_be_verified(matrix: Matrix) -> None:
-    matrix.check_statuses()
+class TestFaults(FaultMatrix):
+    """The rows of this module."""
 
 
 def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:

@@ -328,3 +328,16 @@ def _told(run: Outcome, target: str) -> str:
         if case.verdict != "passed"
     ]
     return "\n".join(lines) if cases else run.screen
+
+
+class FaultMatrix:
+    """The tests of a module's rows; the fixtures come from the end-to-end tests' ``conftest.py``."""
+
+    def test_exactly_the_named_case_bears_the_fault(self, matrix: Matrix, row: Row) -> None:
+        matrix.check(row)
+
+    def test_its_undamaged_twin_is_green(self, matrix: Matrix, undamaged: str) -> None:
+        matrix.check_twin(undamaged)
+
+    def test_the_exit_status_tells_failures_from_what_could_not_be_verified(self, matrix: Matrix) -> None:
+        matrix.check_statuses()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from restore_drill.catalogue.expect import RowRule
 from restore_drill.checks.base import Check, CheckContext, is_ignored, least
@@ -64,13 +64,12 @@ def _judge_table(table: str, count: int | None, context: CheckContext, rule: Row
         context.baseline.require()
         if not context.baseline.run:
             notes = (*notes, "first drill: recorded as the baseline, nothing to compare with yet")
-    for expected, broken, tolerance in _bounds(table, count, context, rule):
+    for expected, broken, tolerance, way_out in _bounds(table, count, context, rule):
         if broken:
             return Finding(
                 Verdict.FAILED,
                 f"{table} has {count} rows, expected {expected}",
-                f"Find out where the rows went. If it is right: restore-drill baseline accept TARGET --table {table} "
-                "--reason ..., or change the rule.",
+                f"Find out why its rows are not what they should be. {way_out}",
                 expected=expected,
                 actual=count,
                 tolerance=tolerance,
@@ -79,32 +78,39 @@ def _judge_table(table: str, count: int | None, context: CheckContext, rule: Row
     return Finding(expected=_describe(rule), actual=count, tolerance=_origin(rule), notes=notes)
 
 
-def _bounds(table: str, count: int, context: CheckContext, rule: RowRule) -> Iterator[tuple[str, bool, str]]:
+#: What was bounded, whether it is broken, the tolerance, and the way out when it is right as it is.
+_Bound = tuple[str, bool, str, str]
+_CHANGE: Final = "If they are right, change the rule in the catalogue."
+_RECORD: Final = "The job that records the counts and the backup must look at the same moment."
+
+
+def _bounds(table: str, count: int, context: CheckContext, rule: RowRule) -> Iterator[_Bound]:
     if rule.exact is not None:
-        yield f"exactly {rule.exact}", count != rule.exact, "none (catalogue)"
+        yield f"exactly {rule.exact}", count != rule.exact, "none (catalogue)", _CHANGE
     if rule.min is not None:
-        yield f"at least {rule.min}", count < rule.min, "none (catalogue)"
+        yield f"at least {rule.min}", count < rule.min, "none (catalogue)", _CHANGE
     if rule.max is not None:
-        yield f"at most {rule.max}", count > rule.max, "none (catalogue)"
+        yield f"at most {rule.max}", count > rule.max, "none (catalogue)", _CHANGE
     if rule.recorded:
         recorded = _recorded(table, context)
-        yield f"{recorded} as recorded beside the snapshot", count != recorded, "none (recorded counts)"
+        yield f"{recorded} as recorded beside the snapshot", count != recorded, "none (recorded counts)", _RECORD
     if rule.max_drop is not None:
         yield from _drops(table, count, context, rule.max_drop)
 
 
-def _drops(table: str, count: int, context: CheckContext, max_drop: float) -> Iterator[tuple[str, bool, str]]:
+def _drops(table: str, count: int, context: CheckContext, max_drop: float) -> Iterator[_Bound]:
     """Against the last passed drill, and against 30 days, so that a little less every night does not slip through."""
     tolerance = f"{format_percentage(max_drop)} less (catalogue)"
+    way_out = f"If they were purged on purpose: restore-drill baseline accept TARGET --table {table} --reason ..."
     last = context.baseline.counts.get(table)
     if last:
         floor = least(last, max_drop)
         run = context.baseline.run_of(f"rows:{table}")
-        yield f"at least {floor} ({last} in {run})", count < floor, tolerance
+        yield f"at least {floor} ({last} in {run})", count < floor, tolerance, way_out
     if table in context.baseline.highest:
         highest, day = context.baseline.highest[table]
         floor = least(highest, max_drop)
-        yield f"at least {floor} ({highest} on {day})", count < floor, tolerance
+        yield f"at least {floor} ({highest} on {day})", count < floor, tolerance, way_out
 
 
 def _recorded(table: str, context: CheckContext) -> int:
