@@ -75,7 +75,7 @@ class Ahead:
         """This process has left one more of the targets that it drills itself."""
         self._left += 1
         if self._line is not None:
-            self._grant()
+            self._grant(self._line)
 
     def take(self, target: str) -> dict[str, DrillResults] | None:
         """What was measured of a target, by copy; waits for it. ``None`` when it is no task, or was passed before.
@@ -87,10 +87,9 @@ class Ahead:
         if position is None or position < self._done:
             return None
         while self._done <= position:
-            if self._line is None:
-                self._start()
-            self._grant(position)
-            self._receive()
+            line = self._line or self._start()
+            self._grant(line, position)
+            self._receive(line)
         return self._received.pop(target)
 
     def close(self) -> None:
@@ -107,7 +106,7 @@ class Ahead:
 
     # --- this side ------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         ours, theirs = Pipe()
         with warnings.catch_warnings():
             # Python 3.12 warns of other threads: what they hold (a terminal's line, a heartbeat) is not used there.
@@ -119,36 +118,34 @@ class Ahead:
         theirs.close()
         self._pid, self._line = pid, ours
         self._granted = self._done
+        return ours
 
-    def _grant(self, needed: int = -1) -> None:
+    def _grant(self, line: Connection, needed: int = -1) -> None:
         """Allow as many more targets as the window and this process's own drills leave room for."""
-        assert self._line is not None  # noqa: S101 - asked only when it runs
         while self._granted < min(self._done + _WINDOW, len(self._tasks)):
             if self._granted > needed and self._tasks[self._granted].after > self._left:
                 return
             self._granted += 1
             with contextlib.suppress(BrokenPipeError):  # its end is noticed where its answer is awaited
-                self._line.send_bytes(b"go")
+                line.send_bytes(b"go")
 
-    def _receive(self) -> None:
+    def _receive(self, line: Connection) -> None:
         """Take all results of the next target."""
-        assert self._line is not None  # noqa: S101 - as above
         task = self._tasks[self._done]
         found: dict[str, DrillResults] = {}
         try:
-            while (answer := self._line.recv()) is not None:
+            while (answer := line.recv()) is not None:
                 copy, results = answer
                 found[copy] = results
         except (EOFError, ConnectionResetError):
-            problem = self._died()
+            problem = self._died(line)
             for copy in task.target.copies:
                 found.setdefault(copy.name, _nothing(problem))
         self._received = {task.target.name: found}
         self._done += 1
 
-    def _died(self) -> CouldNotVerify:
-        assert self._line is not None  # noqa: S101 - as above
-        self._line.close()
+    def _died(self, line: Connection) -> CouldNotVerify:
+        line.close()
         self._line = None
         status = self._await_end()
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
@@ -205,7 +202,7 @@ def _serve(ahead: Ahead, line: Connection) -> NoReturn:
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         status = 0
-    except BaseException:
+    except BaseException:  # nothing may return into pytest from here; how it ended is told where it is missed
         sys.excepthook(*sys.exc_info())
         sys.stderr.flush()
     finally:
