@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from restore_drill.checks.base import Baseline
+from restore_drill.content import ContentFacts
 from restore_drill.drill import DrillResults
 from restore_drill.errors import CouldNotVerify
 from restore_drill.forks import end_with
@@ -189,7 +190,7 @@ class Ahead:
 
 
 def _nothing(problem: CouldNotVerify) -> DrillResults:
-    return DrillResults({}, (Stage.LOCATE, problem), {}, Baseline(), None, None, {})
+    return DrillResults({}, (Stage.LOCATE, problem), ContentFacts({}, Baseline()), None, {})
 
 
 def _serve(ahead: Ahead, line: Connection) -> NoReturn:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
-from zoneinfo import ZoneInfo
 
 from restore_drill import disk
 from restore_drill.cases import CASES, OWNER
-from restore_drill.checks.base import Baseline, Check, CheckContext
+from restore_drill.content import Content, ContentFacts, Measured
 from restore_drill.engines.base import Engine, Restored, RestoreOptions
-from restore_drill.errors import BackupFailed, Blocked, CouldNotVerify, DeadlineExceeded, RestoreDrillError
+from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError, unexpected
 from restore_drill.evidence.record import DrillRecord
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.history import CopyHistory
 from restore_drill.locate import locate
-from restore_drill.model import Finding, Stage
+from restore_drill.model import Stage
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.registry import load
 from restore_drill.repositories.base import Repository, Staging, Transfer
@@ -59,34 +57,19 @@ class StageBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a content case is judged by."""
-
-    check: Check
-    facts: Mapping[str, Any]
-    context: CheckContext
-
-    def judge(self) -> Finding:
-        """What the check's rule says of the facts."""
-        return self.check.judge(self.facts, self.context)
-
-
-@dataclass(frozen=True, slots=True)
 class DrillResults:
     """Everything that one drill measured, as values that another process can judge.
 
     Attributes:
         stages: The result of each stage that came to an end.
         broken: The stage that broke, and its error.
-        measured: What content cases are judged by: facts, or why there are none.
+        content: What content cases are judged by.
         seconds: How long each stage and measurement took, by short name and detail of the case that stands for it.
     """
 
     stages: dict[Stage, Any]
     broken: tuple[Stage, RestoreDrillError] | None
-    measured: dict[PlannedCase, Mapping[str, Any] | RestoreDrillError]
-    baseline: Baseline
-    recorded: Mapping[str, int] | None
+    content: ContentFacts
     disposal: Disposal | None
     seconds: dict[tuple[str, str], float]
 
@@ -113,10 +96,10 @@ class Drill:
         self.record = DrillRecord(run.directory, target.name, f"{copy.name}.{purpose}" if purpose else copy.name)
         self.disposal: Disposal | None = None
         self.seconds: dict[tuple[str, str], float] = {}
-        self._adopted: DrillResults | None = None
+        self._adopted = False
         self._results: dict[Stage, Any] = {}
         self._broken: StageBroken | None = None
-        self._measured: dict[PlannedCase, Measured | RestoreDrillError] = {}
+        self._content = Content(self)
         self._sandbox: Sandbox | None = None
         self._restored: Restored | None = None
 
@@ -284,8 +267,6 @@ class Drill:
             notes=tuple(restored.notes),
         )
 
-    # --- content --------------------------------------------------------------------------------------------------
-
     def measure(self, case: PlannedCase) -> Measured:
         """Measure what a content case is judged by.
 
@@ -294,73 +275,7 @@ class Drill:
             CouldNotVerify: It could not be measured.
         """
         self.reach(Stage.RESTORE)
-        if case not in self._measured:
-            if self._adopted is None:
-                found = self._measure(case, self.restored())
-                self._measured[case] = self._blame(found) if isinstance(found, BackupFailed) else found
-            else:
-                self._measured[case] = self._adopt_one(case, self._adopted.measured[case])
-        outcome = self._measured[case]
-        if isinstance(outcome, RestoreDrillError):
-            raise outcome
-        return outcome
-
-    def _adopt_one(
-        self, case: PlannedCase, found: Mapping[str, Any] | RestoreDrillError
-    ) -> Measured | RestoreDrillError:
-        if isinstance(found, RestoreDrillError):
-            return found
-        return Measured(_check(case), found, self._context(case))
-
-    def _measure(self, case: PlannedCase, restored: Restored) -> Measured | RestoreDrillError:
-        name = _name(case)
-        context = self._context(case)
-        self.run.progress.begin(self.target.name, self.copy.name, name, -1)
-        started, clock = datetime.now(UTC), time.monotonic()
-        facts: dict[str, Any] = {}
-        try:
-            check = _check(case)
-            facts = check.measure(restored, context)
-            return Measured(check, facts, context)
-        except RestoreDrillError as problem:
-            return problem
-        except Exception as problem:
-            return unexpected(problem)
-        finally:
-            self.run.progress.end()
-            self.seconds[case.case, case.detail] = seconds = time.monotonic() - clock
-            self.record.check(case, started, seconds, facts)
-
-    def _blame(self, problem: BackupFailed) -> RestoreDrillError:
-        """Damage that keeps several cases from measuring is borne by one: by integrity, else by the first of them."""
-        for other, found in self._measured.items():
-            if isinstance(found, BackupFailed):
-                return Blocked(other.case, found.cause)
-            if other.case == "integrity" and isinstance(found, Measured) and not (verdict := found.judge()).passed:
-                return Blocked(other.case, verdict.message)
-        return problem
-
-    def _context(self, case: PlannedCase) -> CheckContext:
-        expect = self.target.model.expect
-        needs_recorded = case.case == "rows" and expect.rows is not None and expect.rows.recorded is not None
-        return CheckContext(
-            detail=case.detail,
-            rule=expect.checks[case.detail] if case.case == "check" else expect,
-            snapshot=self.located().snapshot,
-            baseline=self.baseline(),
-            deadline=self.target.deadline("check"),
-            recorded=self._recorded_counts() if needs_recorded else None,
-            zone=self.copy.model.timezone or self.target.model.timezone or ZoneInfo("UTC"),
-            manifest=self._results[Stage.FETCH].manifest or None,
-            selected=self.selected,
-        )
-
-    def _recorded_counts(self) -> Mapping[str, int] | None:
-        if self._adopted is not None:
-            return self._adopted.recorded
-        if not hasattr(self, "_recorded"):
-            self._recorded = self.repository.recorded_counts(self.located().snapshot)
-        return self._recorded
+        return self._content.of(case)
 
     # --- what it rests on ------------------------------------------------------------------------------------------
 
@@ -396,17 +311,6 @@ class Drill:
             return self.history
         except CouldNotVerify:
             return None
-
-    def baseline(self) -> Baseline:
-        """What the restored system is compared with; without a state that can be used, the reason."""
-        if self._adopted is not None:
-            return self._adopted.baseline
-        if not hasattr(self, "_baseline"):
-            try:
-                self._baseline = self.history.baseline(self.run.clock())
-            except CouldNotVerify as problem:
-                self._baseline = Baseline(problem=problem)
-        return self._baseline
 
     def _enter_sandbox(self) -> Sandbox:
         if self._sandbox is None:
@@ -490,16 +394,13 @@ class Drill:
             pass  # kept, too
         finally:
             self.close()
-        measured = {
-            case: found.facts if isinstance(found, Measured) else found for case, found in self._measured.items()
-        }
         broken = (self._broken.stage, self._broken.error) if self._broken else None
-        recorded = getattr(self, "_recorded", None)
-        return DrillResults(self._results, broken, measured, self.baseline(), recorded, self.disposal, self.seconds)
+        return DrillResults(self._results, broken, self._content.facts(), self.disposal, self.seconds)
 
     def adopt(self, results: DrillResults) -> None:
         """Take over what another process measured: nothing is measured here any more."""
-        self._adopted = results
+        self._adopted = True
+        self._content.adopt(results.content)
         self._results = results.stages
         self._broken = StageBroken(*results.broken) if results.broken else None
         self.disposal = results.disposal
@@ -510,7 +411,7 @@ class Drill:
 
         What stands for no selected case goes to the one that asks first.
         """
-        if self._adopted is None:
+        if not self._adopted:
             return 0.0
         mine = (case.case, case.detail)
         selected = {(each.case, each.detail) for each in self.cases}
@@ -551,28 +452,3 @@ class Drill:
             self.dispose()
         finally:
             self.record.close()
-
-
-def _name(case: PlannedCase) -> str:
-    """The name of the check that a content case is judged by."""
-    return case.detail if case.case == "check" else case.case
-
-
-def _check(case: PlannedCase) -> Check:
-    check: Check = load("checks", _name(case))()
-    return check
-
-
-def unexpected(problem: Exception) -> CouldNotVerify:
-    """An error nobody foresaw, as a verdict that is not a pass; the traceback stays on the terminal."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return CouldNotVerify(
-            f"the system refused: {problem.strerror}",
-            remedy="See the details on the terminal.",
-            details=tuple("".join(traceback.format_exception(problem)).splitlines()),
-        )
-    return CouldNotVerify(
-        f"restore-drill itself failed with {type(problem).__name__}",
-        remedy="This is a defect: please report it with the details from the terminal.",
-        details=tuple("".join(traceback.format_exception(problem)).splitlines()),
-    )

@@ -6,6 +6,7 @@ in by the drill, so that low-level code (a codec, a store) need not know where i
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
 
 from restore_drill.model import Stage, Verdict
@@ -99,3 +100,18 @@ class Blocked(CouldNotVerify):
 
 class UsageProblem(RestoreDrillError):
     """The command line or the configuration asks for something impossible."""
+
+
+def unexpected(problem: Exception) -> CouldNotVerify:
+    """An error nobody foresaw, as a verdict that is not a pass; the traceback stays on the terminal."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return CouldNotVerify(
+            f"the system refused: {problem.strerror}",
+            remedy="See the details on the terminal.",
+            details=tuple("".join(traceback.format_exception(problem)).splitlines()),
+        )
+    return CouldNotVerify(
+        f"restore-drill itself failed with {type(problem).__name__}",
+        remedy="This is a defect: please report it with the details from the terminal.",
+        details=tuple("".join(traceback.format_exception(problem)).splitlines()),
+    )

@@ -16,6 +16,7 @@ import os, time
 from pathlib import Path
 
 from restore_drill.checks.integrity import IntegrityCheck
+from restore_drill.content import Content
 from restore_drill.drill import Drill
 from restore_drill.target_drill import TargetDrill
 
@@ -64,13 +65,13 @@ elif _STAGE == "fetch":
 elif _STAGE == "restore":
     _after(Drill, "_restore")
 elif _STAGE == "content":
-    _measure_case, _measure = Drill._measure, IntegrityCheck.measure
+    _measure_case, _measure = Content._measure, IntegrityCheck.measure
 
     def _measure_of(self, *arguments):
-        IntegrityCheck.measure = lambda *facts: (_wait(self.target.name), _measure(*facts))[1]
+        IntegrityCheck.measure = lambda *facts: (_wait(self._drill.target.name), _measure(*facts))[1]
         return _measure_case(self, *arguments)
 
-    Drill._measure = _measure_of
+    Content._measure = _measure_of
 elif _STAGE == "dispose":
     _before(Drill, "dispose")
 else:

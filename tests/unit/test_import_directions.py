@@ -29,6 +29,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "runs": frozenset({"ahead", "lifecycle"}),
     "one target": frozenset({"target_drill"}),
     "one drill": frozenset({"drill"}),
+    "its content": frozenset({"content"}),
     "which snapshot": frozenset({"locate"}),
     "what a run shares": frozenset({"run"}),
     "memory and evidence": frozenset({"history", "evidence"}),

@@ -12,7 +12,8 @@ import pytest
 
 from restore_drill.ahead import Ahead, Task
 from restore_drill.cases import CASES
-from restore_drill.drill import Drill, Measured, StageBroken
+from restore_drill.content import Measured
+from restore_drill.drill import Drill, StageBroken
 from restore_drill.errors import BackupFailed, Blocked
 from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget

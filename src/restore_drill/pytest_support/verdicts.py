@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from restore_drill.drill import StageBroken, unexpected
-from restore_drill.errors import Blocked, RestoreDrillError
+from restore_drill.drill import StageBroken
+from restore_drill.errors import Blocked, RestoreDrillError, unexpected
 from restore_drill.model import Finding, Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.results import CaseResult
