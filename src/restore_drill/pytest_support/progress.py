@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +109,15 @@ class Step:
         return f"{text}, {format_size(int(rate))}/s"
 
 
-def steps(directory: Path) -> Iterator[Step]:
-    """What every process of a run is doing now."""
-    for path in sorted(directory.glob("progress.*")):
+def steps(directory: Path) -> list[Step]:
+    """What every process of a run is doing now: what takes longest first, for a terminal has room for few."""
+    found = []
+    for path in directory.glob("progress.*"):
         with contextlib.suppress(OSError, ValueError, TypeError):
             text = path.read_bytes().strip()
             if text:
-                yield Step(*json.loads(text))
+                found.append(Step(*json.loads(text)))
+    return sorted(found, key=lambda step: (step.since, step.target, step.copy))
 
 
 class Watcher:

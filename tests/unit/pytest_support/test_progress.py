@@ -14,13 +14,19 @@ from restore_drill.pytest_support.progress import SharedProgress, Step, Watcher,
 
 def test_each_process_tells_what_it_is_doing_until_it_is_done(tmp_path: Path) -> None:
     first, second = SharedProgress(tmp_path, "gw0.1"), SharedProgress(tmp_path, "gw1.2")
-    assert list(steps(tmp_path)) == []
+    assert steps(tmp_path) == []
     first.begin("db", "nas", "fetch", 1000)
     second.begin("db", "offsite", "restore", -1)
     told = [(step.target, step.copy, step.stage, step.total, step.done) for step in steps(tmp_path)]
     assert told == [("db", "nas", "fetch", 1000, 0), ("db", "offsite", "restore", -1, 0)]
     first.end()
     assert [step.copy for step in steps(tmp_path)] == ["offsite"]
+
+
+def test_what_takes_longest_stands_first_whichever_worker_does_it(tmp_path: Path) -> None:
+    SharedProgress(tmp_path, "gw1.2").begin("large", "nas", "fetch", 1000)
+    SharedProgress(tmp_path, "gw0.1").begin("small", "nas", "fetch", 10)
+    assert [step.target for step in steps(tmp_path)] == ["large", "small"]
 
 
 def test_bytes_are_counted_by_stage(tmp_path: Path) -> None:
@@ -52,7 +58,7 @@ def test_a_slot_that_is_just_being_written_is_passed_over(tmp_path: Path, torn: 
 def test_names_longer_than_a_slot_do_no_harm(tmp_path: Path) -> None:
     SharedProgress(tmp_path, "gw0.1").begin("d" * 600, "nas", "fetch", 5)
     assert (tmp_path / "progress.gw0.1").stat().st_size == 512
-    assert list(steps(tmp_path)) == []
+    assert steps(tmp_path) == []
 
 
 def test_nowhere_to_write_is_no_reason_to_stop(tmp_path: Path) -> None:
@@ -60,7 +66,7 @@ def test_nowhere_to_write_is_no_reason_to_stop(tmp_path: Path) -> None:
     progress.begin("db", "nas", "fetch", 5)
     progress.advance(5)
     progress.end()
-    assert list(steps(tmp_path / "none")) == []
+    assert steps(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize(
