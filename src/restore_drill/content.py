@@ -75,6 +75,14 @@ class Content:
             raise outcome
         return outcome
 
+    @property
+    def undisputed(self) -> bool:
+        """Whether everything that was measured could be, and the engine found no damage."""
+        return all(
+            isinstance(found, Measured) and (case.case != "integrity" or found.judge().passed)
+            for case, found in self._measured.items()
+        )
+
     def facts(self) -> ContentFacts:
         """All of it, for another process."""
         measured = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ from restore_drill.run import Run
 from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
 
 _Result = TypeVar("_Result")
+#: Bytes of content below which measuring ends so soon that what is learnt of another drill meanwhile stays true.
+_BRIEF = 64 << 20
 #: The stages that one pass over the stored bytes covers, earliest first.
 _TRANSFER = (Stage.FETCH, Stage.VERIFY, Stage.UNPACK, Stage.CHAIN)
 
@@ -93,7 +95,7 @@ class Drill:
         self.run = run
         self.cases = selected
         self.selected = frozenset(case.case for case in selected)
-        self.record = DrillRecord(run.directory, target.name, f"{copy.name}.{purpose}" if purpose else copy.name)
+        self.record = DrillRecord(run.facts, target.name, f"{copy.name}.{purpose}" if purpose else copy.name)
         self.disposal: Disposal | None = None
         self.seconds: dict[tuple[str, str], float] = {}
         self._adopted = False
@@ -375,18 +377,23 @@ class Drill:
 
     # --- in another process ---------------------------------------------------------------------------------------
 
-    def complete(self, content: Iterable[PlannedCase], upto: Stage) -> DrillResults:
+    def complete(
+        self, content: Sequence[PlannedCase], upto: Stage, meanwhile: Callable[[], None] | None = None
+    ) -> DrillResults:
         """Run all of it at once: every stage up to one, every measurement, disposal.
 
         Args:
             content: The content cases that will be judged, in their order.
             upto: The last stage that anybody asks for.
+            meanwhile: Called when something is being measured, and it cannot take long.
         """
         try:
             if upto is not Stage.LOCATE:
                 with contextlib.suppress(CouldNotVerify):  # tried again, and reported, by the stage that needs it
                     self._enter_sandbox()
             self.reach(upto)
+            if content and meanwhile is not None and self.transfer().content_bytes < _BRIEF:
+                meanwhile()
             for case in content:
                 with contextlib.suppress(RestoreDrillError):  # kept, and borne by the case
                     self.measure(case)
@@ -427,10 +434,22 @@ class Drill:
                 self._restored.close()
             keep = self.run.options.keep_restored and self._restored is not None
             sandbox, self._sandbox, self._restored = self._sandbox, None, None
-            self.disposal = sandbox.dispose(keep=keep)
+            self.disposal = sandbox.dispose(keep=keep, reuse=self._spotless())
             self.seconds["disposed", ""] = seconds = time.monotonic() - clock
             self.record.disposed(started, seconds, self.disposal)
         return self.disposal or Disposal()
+
+    def _spotless(self) -> bool:
+        """Whether what was restored is what was backed up, by a digest that was recorded then, and nothing went wrong.
+
+        Only then may the process that read it serve another drill: what it tells of that one must not be in the hands
+        of bytes that somebody put into the store.
+        """
+        transfer: Transfer | None = self._results.get(Stage.FETCH)
+        if transfer is None or self._broken is not None or transfer.absent or transfer.unusable:
+            return False
+        proved = transfer.digests and all(check.actual == check.expected for check in transfer.digests)
+        return bool(proved) and self._content.undisputed
 
     def finish(self) -> None:
         """Dispose of what was restored; where nobody else asked for anything, restore it first.

@@ -16,16 +16,21 @@ _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)
 #: Leaves behind what was restored, of the target that is called so.
 _LEAKS = """
-from restore_drill.sandboxes import workspace
+from restore_drill.sandboxes.base import Disposal
+from restore_drill.sandboxes.directory import DirectorySandbox
 
-remove = workspace.remove_tree
+clear, leave_to_next = DirectorySandbox._clear, DirectorySandbox._leave_to_next
 
-def forget(path, spare=frozenset()):
-    if "teardown-leaks" not in str(path) or spare:
-        return remove(path, spare)
-    return [*remove(path, frozenset({"work"})), f"{path}/work: Device or resource busy"]
+def leaks(sandbox):
+    return "teardown-leaks" in sandbox._label
 
-workspace.remove_tree = forget
+def forget(sandbox, keep, running):
+    if not leaks(sandbox):
+        return clear(sandbox, keep, running)
+    return Disposal((f"{sandbox.work}: Device or resource busy",), "some of it cannot be removed")
+
+DirectorySandbox._clear = forget
+DirectorySandbox._leave_to_next = lambda sandbox: not leaks(sandbox) and leave_to_next(sandbox)
 """
 
 

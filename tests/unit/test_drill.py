@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,13 @@ from tests.support.plans import plan_of, planned_copy, planned_target
 from restore_drill.drill import Drill, StageBroken
 from restore_drill.engines.sqlite import SqliteEngine
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
+from restore_drill.evidence.record import read
 from restore_drill.model import Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.repositories.objects import ObjectRepository
 from restore_drill.run import Run, RunOptions
+from restore_drill.sandboxes import workspace
+from restore_drill.sandboxes.base import Disposal
 from restore_drill.target_drill import Outcome, TargetDrill
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -77,12 +80,12 @@ def case_of(target: PlannedTarget, short: str) -> PlannedCase:
 
 
 def left(tmp_path: Path) -> list[str]:
-    return [str(path) for path in (tmp_path / "work").glob("*/*/*") if path.is_dir()]
+    """What is left of restored copies; an emptied directory that waits for the next one is not."""
+    return [str(path) for path in (tmp_path / "work").glob("*/*/*/*/*")]
 
 
 def lines(drill: Drill) -> list[dict[str, Any]]:
-    path = drill.run.directory / "facts" / f"orders-db.{drill.copy.name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read(drill.run.directory)["orders-db", drill.copy.name]
 
 
 def test_a_good_backup_comes_all_the_way(job: Objects, make: Callable[..., TargetDrill], tmp_path: Path) -> None:
@@ -107,6 +110,50 @@ def test_a_good_backup_comes_all_the_way(job: Objects, make: Callable[..., Targe
         "locate", "locate", "fetch", "restore", "dispose",
     ]  # fmt: skip
     assert whole.drill("nas").located().points == 1  # what was measured stays known
+
+
+def _damaged() -> bytes:
+    """A database whose last page is not what it was."""
+    data = bytearray(database(2000))
+    data[-4000:-2000] = bytes(2000)
+    return bytes(data)
+
+
+def _spare(drill: Drill) -> bool:
+    """Whether a sandbox process waits for the next drill of its run."""
+    directory = workspace._open.get((os.getpid(), drill.run.work_dir, drill.run.id))
+    return directory is not None and directory.spare is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "digest", "options", "waits"),
+    [
+        (database(), True, {}, True),
+        (database(70), True, {}, True),  # too few rows, as they were backed up: nobody put them there
+        (database(), False, {}, False),
+        (database(), "0" * 64, {}, False),
+        (b"no database", True, {}, False),
+        (_damaged(), True, {}, False),
+        (database(), True, {"keep_restored": True}, False),
+    ],
+    ids=["good", "too few rows", "no digest", "wrong digest", "refused", "damaged", "kept"],
+)
+def test_the_process_that_read_a_backup_serves_others_only_if_that_was_beyond_suspicion(
+    job: Objects, make: Callable[..., TargetDrill], content: bytes, digest: Any, options: dict[str, Any], waits: bool
+) -> None:
+    job.sidecar(path := job.path(NOW - HOUR)).unlink()
+    job.put(NOW - HOUR, content, digest=bool(digest))
+    if isinstance(digest, str):
+        job.sidecar(path).write_text(f"{digest}  {path.name}\n")
+    whole = make(options=options)
+    drill = whole.drill("nas")
+    cases = sorted(
+        (case for case in whole.target.cases() if case.case in ("integrity", "rows")), key=lambda case: case.case
+    )
+    drill.complete(cases, Stage.RESTORE)
+    assert _spare(drill) is waits
+    if isinstance(drill.disposal, Disposal) and drill.disposal.kept:
+        assert Path(drill.disposal.kept).is_dir()
 
 
 def test_every_stage_and_measurement_is_made_once(

@@ -164,5 +164,11 @@ class Sandbox(ABC):
         """Kind, network state, user, limits: what evidence says about where a restore took place."""
 
     @abstractmethod
-    def dispose(self, *, keep: bool = False) -> Disposal:
-        """End what runs, remove the work directory (unless it is to be kept), and say what is left. Repeatable."""
+    def dispose(self, *, keep: bool = False, reuse: bool = False) -> Disposal:
+        """End what runs, remove the work directory (unless it is to be kept), and say what is left. Repeatable.
+
+        Args:
+            keep: Leave the work directory for inspection, and say where.
+            reuse: What was in it is beyond suspicion: the emptied directory, and a process that waits in it, may serve
+                another sandbox of the same run.
+        """

@@ -51,6 +51,11 @@ class PendingCall:
         self._error: RestoreDrillError | None = None
         self._value: Any = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has given a result."""
+        return self._settled and self._error is None
+
     def result(self) -> Any:
         """Wait for the answer; see :class:`restore_drill.sandboxes.base.Pending`."""
         self.settle()

@@ -8,8 +8,9 @@ import os
 import signal
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded, UsageProblem
 from restore_drill.process import Completed
@@ -24,11 +25,31 @@ from restore_drill.sandboxes.worker import Worker
 _MARGIN = 5.0
 
 
+#: Sandboxes that one process serves at most, one after another.
+_SERVES = 100
+
+
+@dataclass(slots=True)
+class _Spare:
+    """An emptied directory and its process, which waits for a call."""
+
+    place: workspace.Place
+    worker: Worker
+    served: int
+
+    def end(self) -> None:
+        self.worker.end()
+        self.worker.let_go()
+
+
 class DirectorySandbox(Sandbox):
     """A work directory and a process that is confined to it.
 
     The process is forked from one that never saw hostile bytes; when a call ends it, the next call gets another. What
     it is cut off from is in :meth:`facts` and differs by kernel and user. One thread at a time may use a sandbox.
+
+    A directory that was emptied and its process serve the next sandbox where :meth:`dispose` is told that they may,
+    and nothing but calls that gave a result went before: making a process costs more than a small drill.
 
     Args:
         base: Directory below which its own is made.
@@ -50,6 +71,8 @@ class DirectorySandbox(Sandbox):
         self._workers: list[Worker] = []
         self._pending: PendingCall | None = None
         self._disposal: Disposal | None = None
+        self._served = 0
+        self._plain = True
 
     def __enter__(self) -> Self:
         """Create the work directory.
@@ -61,7 +84,8 @@ class DirectorySandbox(Sandbox):
             raise UsageProblem("the sandbox is in use already", remedy="Make another one.")
         try:
             self._directory = workspace.run_directory(self._base, self._run)
-            self._place = self._directory.new_place(self._label)
+            spare = self._take_spare(self._directory)
+            self._place = spare.place if spare else self._directory.new_place(self._label)
         except OSError as problem:
             raise CouldNotVerify(
                 f"no work directory can be made: {problem.strerror}",
@@ -70,7 +94,13 @@ class DirectorySandbox(Sandbox):
             ) from problem
         self.work = self._place.work
         self._disposal = None
+        self._served, self._plain = 1, True
         _undisposed.add(self)
+        if spare:
+            self._served += spare.served
+            self._worker = spare.worker
+            self._workers.append(spare.worker)
+            return self
         # Forked while the caller does something else; what goes wrong is reported by the first call.
         with contextlib.suppress(CouldNotVerify):
             self._worker = self._new_worker()
@@ -95,6 +125,7 @@ class DirectorySandbox(Sandbox):
             raise UsageProblem(f"{function!r} does not name a function of a module", remedy="Write module:name.")
         if self._pending is not None:
             self._pending.settle()
+            self._plain = self._plain and self._pending.succeeded
         pending = self._pending = PendingCall(self._ready_worker(), function, deadline, progress)
         pending.begin(arguments, fed=feed is not None)
         launcher.current().remember(function)
@@ -104,6 +135,7 @@ class DirectorySandbox(Sandbox):
 
     def exec(self, argv: Sequence[str], *, deadline: float, stdin: bytes = b"") -> Completed:
         """Run a program in the work directory to its end; see :meth:`Sandbox.exec`."""
+        self._plain = False
         arguments = {"argv": list(argv), "deadline": deadline}
         try:
             completed = programs.decode(
@@ -128,6 +160,7 @@ class DirectorySandbox(Sandbox):
 
         It has a process of its own, so that a call that is killed leaves it up.
         """
+        self._plain = False
         server = DirectoryServer(self._new_worker(), argv)
         server.await_ready(ready, deadline)
         return server
@@ -142,9 +175,12 @@ class DirectorySandbox(Sandbox):
             **launcher.current().isolation().facts(),
         }
 
-    def dispose(self, *, keep: bool = False) -> Disposal:
+    def dispose(self, *, keep: bool = False, reuse: bool = False) -> Disposal:
         """End what runs, remove the work directory (unless it is to be kept), and say what is left. Repeatable."""
         if self._disposal is not None and not self._disposal.left:
+            return self._disposal
+        if reuse and not keep and self._leave_to_next():
+            self._disposal = Disposal()
             return self._disposal
         for worker in self._workers:
             if not worker.ended:
@@ -159,13 +195,36 @@ class DirectorySandbox(Sandbox):
             _undisposed.discard(self)
         return self._disposal
 
+    def _take_spare(self, directory: workspace.RunDirectory) -> _Spare | None:
+        spare = cast("_Spare | None", directory.take_spare())
+        if spare is None or (spare.worker.usable and spare.worker.limits == self.limits):
+            return spare
+        spare.end()
+        directory.remove(spare.place)
+        return None
+
+    def _leave_to_next(self) -> bool:
+        """Empty the directory and leave it, with its process, to the next sandbox; says False where that may not be."""
+        place, directory, worker = self._place, self._directory, self._worker
+        if place is None or directory is None or worker is None or directory.spare is not None:
+            return False
+        served = self._pending is None or self._pending.succeeded
+        if not (served and self._plain and self._served < _SERVES and self._workers == [worker] and worker.usable):
+            return False
+        if directory.empty(place):
+            return False
+        directory.spare = _Spare(place, worker, self._served)
+        self._workers, self._worker, self._pending, self._place = [], None, None, None
+        _undisposed.discard(self)
+        return True
+
     def _clear(self, keep: bool, running: list[Worker]) -> Disposal:
         if self._place is None or self._directory is None:
             return Disposal()
         if running:
             return Disposal(left=(str(self._place.directory),), reason="a process in it cannot be ended")
         if keep:
-            return Disposal(kept=str(self._directory.keep(self._place)))
+            return Disposal(kept=str(self._directory.keep(self._place, self._label)))
         left = tuple(self._directory.remove(self._place))
         return Disposal(left, "some of it cannot be removed" if left else "")
 

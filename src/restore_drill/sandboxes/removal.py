@@ -33,31 +33,44 @@ def remove_tree(path: Path, spare: frozenset[str] = frozenset()) -> list[str]:
             with contextlib.suppress(OSError):
                 os.rmdir(path.name, dir_fd=parent)
                 return []
-        return _Removal(parent, path).run(spare)
+        removal = _Removal(parent, path)
+        left = removal.empty(spare)
+        if not left and not spare:
+            os.rmdir(path.name, dir_fd=parent)
     except FileNotFoundError:
         return []
     except OSError as problem:
         return [f"{path}: {problem.strerror}"]
     finally:
         os.close(parent)
+    return left
+
+
+def empty_tree(path: Path) -> list[str]:
+    """Remove everything in a directory and keep the directory; returns what is left, as :func:`remove_tree` does."""
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return _Removal(parent, path).empty(frozenset())
+        finally:
+            os.close(parent)
+    except OSError as problem:
+        return [f"{path}: {problem.strerror}"]
 
 
 class _Removal:
     def __init__(self, parent: int, path: Path) -> None:
         self.left: list[str] = []
-        self._parent = parent
         self._path = path
         self._hoisted = 0
         self._top = _open(path.name, parent)
         self._device = os.fstat(self._top).st_dev
 
-    def run(self, spare: frozenset[str]) -> list[str]:
+    def empty(self, spare: frozenset[str]) -> list[str]:
         try:
             self._empty(self._top, str(self._path), 0, spare)
         finally:
             os.close(self._top)
-        if not self.left and not spare:
-            os.rmdir(self._path.name, dir_fd=self._parent)
         return self.left
 
     def _empty(self, directory: int, where: str, depth: int, spare: frozenset[str] = frozenset()) -> None:

@@ -22,6 +22,7 @@ from restore_drill.model import Stage
 from restore_drill.sandboxes.base import Call
 
 _BLOCK = bytes(1 << 20)
+_REMEMBERED: list[Any] = []
 
 
 def echo(_call: Call, value: Any = None) -> Any:
@@ -32,6 +33,13 @@ def echo(_call: Call, value: Any = None) -> Any:
 def process(_call: Call) -> int:
     """The number of the process that serves the call."""
     return os.getpid()
+
+
+def remember(_call: Call, value: Any) -> list[Any]:
+    """Keep a value for as long as the process lives, and give back what was kept before."""
+    before = list(_REMEMBERED)
+    _REMEMBERED.append(value)
+    return before
 
 
 def look_around(call: Call) -> dict[str, Any]:

@@ -19,12 +19,15 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from restore_drill.errors import CouldNotVerify
-from restore_drill.sandboxes.removal import remove_tree
+from restore_drill.sandboxes.removal import empty_tree, remove_tree
 
 LOCK = "lock"
 KEPT = "kept"
+#: Characters of a name that become part of a path.
+_NAME = 24
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -36,6 +39,15 @@ class Place:
     directory: Path
     work: Path
     scratch: Path
+
+
+class Spare(Protocol):
+    """An emptied place, with all that belongs to it."""
+
+    place: Place
+
+    def end(self) -> None:
+        """End what runs in it."""
 
 
 class RunDirectory:
@@ -50,6 +62,7 @@ class RunDirectory:
         self._root = safe_root(base)
         self._count = itertools.count(1)
         self.in_use = 0
+        self.spare: Spare | None = None
         self.path = self._root / f"{_label(run, 40)}-{os.getpid()}-{secrets.token_hex(4)}"
         with locked(self._root):
             self.path.mkdir(mode=0o700)
@@ -58,7 +71,7 @@ class RunDirectory:
 
     def new_place(self, name: str) -> Place:
         """Make a directory for one more sandbox; short, for sockets in it have little room for a name."""
-        directory = self.path / f"{next(self._count)}-{_label(name, 24)}"
+        directory = self.path / f"{next(self._count)}-{_label(name, _NAME)}"
         place = Place(directory, directory / "work", directory / "tmp")
         for path in (place.directory, place.work, place.scratch):
             path.mkdir(mode=0o700)
@@ -71,10 +84,23 @@ class RunDirectory:
         self.in_use -= not left
         return left
 
-    def keep(self, place: Place) -> Path:
+    def empty(self, place: Place) -> list[str]:
+        """Remove what is in a sandbox's directories, which another one may then use; returns what is left."""
+        left = [*empty_tree(place.work), *empty_tree(place.scratch)]
+        self.in_use -= not left
+        return left
+
+    def take_spare(self) -> Spare | None:
+        """What the last sandbox left for the next one, which has it from now on."""
+        spare, self.spare = self.spare, None
+        self.in_use += spare is not None
+        return spare
+
+    def keep(self, place: Place, name: str) -> Path:
         """Move a sandbox's directory to where no reaper looks, and return its work directory's new path."""
         (self._root / KEPT).mkdir(mode=0o700, exist_ok=True)
-        kept = self._root / KEPT / f"{self.path.name}-{place.directory.name}"
+        number = place.directory.name.partition("-")[0]
+        kept = self._root / KEPT / f"{self.path.name}-{number}-{_label(name, _NAME)}"
         place.directory.rename(kept)
         self.in_use -= 1
         remove_tree(kept / place.scratch.name)
@@ -82,6 +108,9 @@ class RunDirectory:
 
     def close(self) -> list[str]:
         """Remove it, and return what is left."""
+        if self.spare is not None:
+            self.spare.end()
+            self.spare = None
         left = unmake(self._root, self.path)
         self.let_go()
         return left

@@ -137,7 +137,7 @@ def test_reaper_leaves_what_was_kept(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path, "run")
     place = run.new_place("orders-db.nas")
     (place.work / "restored").write_text("x")
-    kept = run.keep(place)
+    kept = run.keep(place, "orders-db.nas")
     assert (kept / "restored").read_text() == "x"
     assert [path.name for path in kept.parent.iterdir()] == ["work"]
     run.let_go()
