@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -173,20 +174,62 @@ class Ahead:
             self._run.id, self._run.directory, self._run.plan, self._run.options, self._run.clock, self._progress()
         )
         launcher.prestart()
+        queue = _Queue(line, run, self._tasks[self._done :])
         try:
-            for task in self._tasks[self._done :]:
-                line.recv_bytes()
-                whole = TargetDrill(task.target, run, task.cases)
+            while whole := queue.take():
                 try:
-                    for answer in whole.complete():
+                    for answer in whole.complete(queue.look_ahead):
                         line.send(answer)
                 finally:
                     whole.close()
                 line.send(None)
-            line.recv_bytes()
         finally:
+            queue.close()
             run.close()
             close_all()
+
+
+class _Queue:
+    """What the forked process drills next.
+
+    Args:
+        line: Says of each target that it may be drilled, in their order.
+        run: The forked process's own.
+        tasks: The targets.
+    """
+
+    def __init__(self, line: Connection, run: Run, tasks: Sequence[Task]) -> None:
+        self._line = line
+        self._run = run
+        self._tasks = deque(tasks)
+        self._next: TargetDrill | None = None
+
+    def take(self) -> TargetDrill | None:
+        """The next target, as soon as it may be drilled; after the last one it waits for the end."""
+        if self._next is None:
+            self._line.recv_bytes()
+            self._next = self._begin()
+        whole, self._next = self._next, None
+        return whole
+
+    def look_ahead(self) -> None:
+        """Locate the next target's first snapshot: a listing, while a sandbox process is busy with this target."""
+        if self._next is None and self._tasks and self._line.poll():
+            self._line.recv_bytes()
+            self._next = self._begin()
+            if self._next is not None:
+                self._next.look()
+
+    def _begin(self) -> TargetDrill | None:
+        if not self._tasks:
+            return None
+        task = self._tasks.popleft()
+        return TargetDrill(task.target, self._run, task.cases)
+
+    def close(self) -> None:
+        """Leave what was only begun."""
+        if self._next is not None:
+            self._next.close()
 
 
 def _nothing(problem: CouldNotVerify) -> DrillResults:

@@ -128,9 +128,15 @@ class PathPattern:
         return next((length for letters, length in _RESOLUTION if used & set(letters)), timedelta(days=366))
 
     @cached_property
+    def _ends(self) -> tuple[str, str]:
+        """The literal beginning and end, which are compared; what is between them many patterns have in common."""
+        start, end = _between(self.text)
+        return self.text[:start], self.text[end:]
+
+    @cached_property
     def _compiled(self) -> tuple[re.Pattern[str], dict[str, str], dict[str, Kind]]:
-        expression, directives, kinds = _parse(self.text)
-        return re.compile(expression, re.ASCII), directives, kinds
+        start, end = _between(self.text)
+        return _compile(self.text[start:end])
 
     @cached_property
     def _says_a_date_twice(self) -> bool:
@@ -149,8 +155,11 @@ class PathPattern:
         Returns:
             What the name says, or ``None`` when it is not a snapshot of this copy.
         """
+        first, last = self._ends
+        if not (name.startswith(first) and name.endswith(last)):
+            return None
         expression, directives, kinds = self._compiled
-        found = expression.fullmatch(name)
+        found = expression.fullmatch(name, len(first), len(name) - len(last))
         if found is None:
             return None
         values: dict[str, str] = {}
@@ -181,23 +190,40 @@ class PathPattern:
         return _FIELD.sub(render, self.text)
 
 
+def _between(text: str) -> tuple[int, int]:
+    """Where the first field of a pattern begins and the last one ends."""
+    fields = list(_FIELD.finditer(text))
+    return (fields[0].start(), fields[-1].end()) if fields else (len(text), len(text))
+
+
+@lru_cache(maxsize=4096)
+def _compile(text: str) -> tuple[re.Pattern[str], dict[str, str], dict[str, Kind]]:
+    directives: dict[str, str] = {}
+    kinds: dict[str, Kind] = {}
+    return re.compile(_expression(text, directives, kinds), re.ASCII), directives, kinds
+
+
 @lru_cache(maxsize=32768)
 def _parse(text: str) -> tuple[str, dict[str, str], dict[str, Kind]]:
     """The regular expression of a pattern, the directive of each of its time groups, and the words for kinds."""
     directives: dict[str, str] = {}
     kinds: dict[str, Kind] = {}
-    expression, position = "", 0
-    for field in _FIELD.finditer(text):
-        expression += _literal(text[position : field.start()], text)
-        expression += _field(field, directives, kinds)
-        position = field.end()
-    expression += _literal(text[position:], text)
+    expression = _expression(text, directives, kinds)
     if text.startswith("/") or "//" in text or not {".", ".."}.isdisjoint(text.split("/")):
         raise PatternError(f"{text!r} must be relative to the store's url, without empty parts, '.' or '..'")
     if expression.count("(?P<seq>") > 1:
         raise PatternError("{seq} may stand once")
     _check_directives(set(directives.values()))
     return expression, directives, kinds
+
+
+def _expression(text: str, directives: dict[str, str], kinds: dict[str, Kind]) -> str:
+    expression, position = "", 0
+    for field in _FIELD.finditer(text):
+        expression += _literal(text[position : field.start()], text)
+        expression += _field(field, directives, kinds)
+        position = field.end()
+    return expression + _literal(text[position:], text)
 
 
 def _check_directives(used: set[str]) -> None:

@@ -63,7 +63,7 @@ def drill(request: pytest.FixtureRequest) -> Iterator[CaseView]:
     plugin: Any = request.config.pluginmanager.get_plugin("restore-drill-running")
     if plugin is None or not hasattr(request, "param"):
         raise _no_catalogue(request)
-    return plugin.fixture(request)  # type: ignore[no-any-return]
+    return plugin.view(request.node)  # type: ignore[no-any-return]
 
 
 @pytest.fixture

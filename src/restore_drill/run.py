@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCopy
 from restore_drill.registry import BUILT_IN, load, names
@@ -108,8 +109,14 @@ class Run:
             self._stores[copy.store_name] = store_class(copy.settings.url)(copy.settings)
         return self._stores[copy.store_name]
 
+    @cached_property
+    def facts(self) -> FactsFile:
+        """Where the drills of this process are recorded."""
+        return FactsFile(self.directory)
+
     def close(self) -> None:
         """Give up connections."""
+        self.facts.close()
         for store in self._stores.values():
             store.close()
         self._stores.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -94,16 +95,34 @@ class TargetDrill:
         planned = self.outcomes[copy].planned if copy else {case for case in self.target.cases() if not case.copy}
         return "whole" if planned <= self._selected else "partial"
 
-    def complete(self) -> Iterator[tuple[str, DrillResults]]:
-        """Run the drills of all copies at once, one after the other; for a process that does not judge."""
-        across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS}
+    def look(self) -> None:
+        """Locate the first copy's snapshot, where a case needs one; what is wrong with it is kept."""
+        first = next((copy.name for copy in self.target.copies if self._needs(copy.name)), None)
+        if first is not None:
+            with contextlib.suppress(StageBroken):
+                self.drill(first).located()
+
+    def complete(self, meanwhile: Callable[[], None]) -> Iterator[tuple[str, DrillResults]]:
+        """Run the drills of all copies at once, one after the other; for a process that does not judge.
+
+        Args:
+            meanwhile: Called when something is being measured, in another process.
+        """
         for copy in self.target.copies:
-            cases = [case for case in self._selected if case.copy == copy.name]
-            needs = (self.drill(copy.name).asked_for | across) - {Stage.DISPOSE}
+            needs = self._needs(copy.name)
             if needs:
-                content = [case for case in cases if CASES[case.case].needs is Stage.CONTENT]
+                content = [
+                    case for case in self._selected
+                    if case.copy == copy.name and CASES[case.case].needs is Stage.CONTENT
+                ]  # fmt: skip
                 content.sort(key=lambda case: sort_key(case, self.target))
-                yield copy.name, self.drill(copy.name).complete(content, max(needs, key=POSITION.__getitem__))
+                upto = max(needs, key=POSITION.__getitem__)
+                yield copy.name, self.drill(copy.name).complete(content, upto, meanwhile)
+
+    def _needs(self, copy: str) -> frozenset[Stage]:
+        """The stages that the selected cases ask for, of a copy and across all of them."""
+        across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS}
+        return (self.drill(copy).asked_for | across) - {Stage.DISPOSE}
 
     def adopt(self, copy: str, results: DrillResults) -> None:
         """Take over what another process measured of a copy."""

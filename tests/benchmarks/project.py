@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -20,7 +21,12 @@ from tests.support.servers import without_credentials
 import restore_drill
 
 _SOURCE = str(Path(restore_drill.__file__).parents[1])
-_PLUGIN = ("-p", "restore_drill.pytest_plugin")  # named, for the sake of a checkout that is not installed
+#: Named, for the sake of a checkout that is not installed.
+_PLUGINS = ("-p", "restore_drill.pytest_plugin", "-p", "xdist.plugin")
+#: As in the environment of a user: without the plug-ins that are there for our own tests, and whatever a container that
+#: builds software sets (compiled modules are kept, output is buffered).
+_AS_A_USER = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+_NOT_AS_A_USER = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 _COMMAND = "import sys; from restore_drill.cli import main; sys.exit(main(sys.argv[1:]))"
 #: How long ago the backups were taken.
 _AGE = 300.0
@@ -38,7 +44,8 @@ class Project:
         self.taken = time.time() - _AGE
         self.stores = root / "backups"
         self.work = root / "work"
-        self.environment = {**without_credentials(dict(os.environ)), "PYTHONPATH": _SOURCE}
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_AS_A_USER}
+        self.environment = {**without_credentials(inherited), **_AS_A_USER, "PYTHONPATH": _SOURCE}
         self.catalogue: dict[str, Any] = {
             "version": 1,
             "stores": {"nas": {"url": "file:../backups", "media": "disk"}},
@@ -73,13 +80,13 @@ class Project:
 
     def way(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Way:
         """Drill all of it with pytest."""
-        program = [sys.executable, "-m", "pytest", *_PLUGIN]
+        program = [sys.executable, "-m", "pytest", *_PLUGINS]
         return Way(
             name,
             [*program, "drills", f"--work-dir={self.work}", *arguments],
             self.root,
             {**self.environment, **(environment or {})},
-            shown=" ".join(["pytest drills", *arguments]),
+            shown=shlex.join(["pytest", "drills", *arguments]),
             count=_cases,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from datetime import datetime
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.support.gates import Gates, wait_for_end
 from tests.support.project import CASES, Outcome, Project
+
+from restore_drill.evidence.record import read
 
 _OWN = """
 import pytest
@@ -24,12 +25,11 @@ def test_own(restored):
 
 
 def _span(outcome: Outcome, target: str) -> tuple[datetime, datetime]:
-    """When a drill began, and when what it restored was gone."""
+    """When a drill began to restore something, and when that was gone."""
     assert outcome.directory is not None
-    path = outcome.directory / "facts" / f"{target}.nas.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = read(outcome.directory)[target, "nas"]
     stages = {line["stage"]: line for line in lines if "facts" in line and "stage" in line}
-    begun, ended = (datetime.fromisoformat(stages[name]["started"]) for name in ("locate", "dispose"))
+    begun, ended = (datetime.fromisoformat(stages[name]["started"]) for name in ("fetch", "dispose"))
     return begun, ended
 
 

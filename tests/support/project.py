@@ -30,6 +30,7 @@ from tests.support.servers import without_credentials
 
 import restore_drill
 from restore_drill.cli import main
+from restore_drill.evidence.record import read
 
 _SOURCE = str(Path(restore_drill.__file__).parents[1])
 _SCHEMA = Path(__file__).parents[2] / "docs" / "junit.xsd"
@@ -136,11 +137,12 @@ class Outcome:
     def stages(self, name: str) -> list[tuple[str, str]]:
         """Every time that a stage was run, from the facts of the drills: ``(target.copy, stage)``."""
         assert self.directory is not None
-        found = []
-        for path in sorted((self.directory / "facts").iterdir()):
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-            found += [(path.stem, line["stage"]) for line in lines if line.get("stage") == name and "facts" in line]
-        return found
+        return sorted(
+            (".".join(drill), name)
+            for drill, lines in read(self.directory).items()
+            for line in lines
+            if line.get("stage") == name and "facts" in line
+        )
 
     def check_whole(self) -> None:
         """Reports are there and well-formed; JUnit, evidence and the exit status tell the same story."""

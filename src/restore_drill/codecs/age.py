@@ -9,13 +9,12 @@ the other exception: ``v3`` may be a flipped ``v1`` or the future.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from restore_drill.codecs import _age_keys, _age_payload
 from restore_drill.codecs._age_header import ARMOR_BEGIN, VERSION_PREFIX, Header, is_armored, read_header, remove_armor
 from restore_drill.codecs._source import Source, empty, foreign
-from restore_drill.codecs.base import HEAD, Codec, damaged
+from restore_drill.codecs.base import HEAD, Codec, damaged, library
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Stage
 from restore_drill.secrets import SecretReference
@@ -60,7 +59,7 @@ class AgeCodec(Codec):
 
     def _with_passphrase(self, header: Header, source: Source) -> Iterator[bytes]:
         factor = _age_payload.work_factor(header)
-        self._facts |= {"work_factor": factor, "library": f"cryptography {version('cryptography')}"}
+        self._facts |= {"work_factor": factor, "library": library("cryptography")}
         passphrase = self._secret("passphrase", header).resolve()
         file_key = _age_payload.unwrap(header.stanzas[0], factor, passphrase)
         if file_key is None:
@@ -76,7 +75,7 @@ class AgeCodec(Codec):
         yield from _age_payload.decrypt(source, file_key)
 
     def _with_identity(self, header: Header, source: Source) -> Iterator[bytes]:
-        self._facts["library"] = f"pyrage {version('pyrage')}"
+        self._facts["library"] = library("pyrage")
         reference = self._secret("identity", header)
         identities = _age_keys.load(reference)
         for identity in identities:

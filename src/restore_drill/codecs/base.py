@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 from restore_drill.errors import BackupFailed
@@ -62,6 +64,12 @@ class Codec(ABC):
     def facts(self) -> dict[str, Any]:
         """What is worth recording once decoded: frames, key id. Never key material."""
         return {}
+
+
+@cache
+def library(package: str) -> str:
+    """Name and version of an installed package, for facts: looking it up costs more than a small backup does."""
+    return f"{package} {version(package)}"
 
 
 def damaged(codec: str, how: str, remedy: str = "") -> BackupFailed:

@@ -9,14 +9,13 @@ divided between two inputs, and lets reserved flags pass.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any, cast
 from zlib import crc32
 
 from isal import igzip_lib
 
 from restore_drill.codecs._source import Ended, Refused, Source, empty, foreign, member, trailing, truncated
-from restore_drill.codecs.base import Codec, damaged
+from restore_drill.codecs.base import Codec, damaged, library
 
 _MAGIC = b"\x1f\x8b"
 _DEFLATE = 8
@@ -47,7 +46,7 @@ class GzipCodec(Codec):
 
     def facts(self) -> dict[str, Any]:
         """How many members there were, and which library read them."""
-        return {"members": self._members, "library": f"isal {version('isal')}"}
+        return {"members": self._members, "library": library("isal")}
 
     def _another(self, source: Source) -> bool:
         start = source.peek(len(_MAGIC))

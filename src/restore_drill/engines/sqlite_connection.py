@@ -27,6 +27,8 @@ Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int
 
 #: Instructions of SQLite's virtual machine between two looks at the clock (some ten milliseconds).
 _STEPS: Final = 200_000
+#: Bytes below which a database is small.
+_SMALL: Final = 1 << 20
 #: Seconds between two looks at what is left of the disk.
 _LOOK_EVERY: Final = 0.1
 #: More than any file: SQLite maps as much as it was compiled to (2 GiB by default).
@@ -59,10 +61,13 @@ class Deadline:
         until: ``time.monotonic()`` at which it is over.
         room: A directory of the disk that must not be filled: a short text can ask for endless rows.
         reserve: Bytes that must stay free there.
+        size: Bytes of the database, where they are known. Starting the thread takes longer than a small one does, of
+            which no part takes long that is not interpreted: there the progress handler starts it.
     """
 
-    def __init__(self, until: float, room: Path | None = None, reserve: int = 0) -> None:
+    def __init__(self, until: float, room: Path | None = None, reserve: int = 0, size: int | None = None) -> None:
         self.until = until
+        self._later = size is not None and size < _SMALL
         self._room = room
         self._reserve = reserve
         self._full = False
@@ -71,14 +76,17 @@ class Deadline:
         self._thread = threading.Thread(target=self._wait, name="sqlite-deadline", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if not self._later:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
-        self._thread.join()
+        self._later = False
+        if self._thread.ident is not None:
+            self._done.set()
+            self._thread.join()
         if self._full and isinstance(error, RestoreDrillError):
             raise CouldNotVerify(
                 f"the disk is too small for this drill: less than {format_size(self._reserve)} would stay free",
@@ -92,8 +100,14 @@ class Deadline:
 
     def watch(self, connection: sqlite3.Connection) -> None:
         """Hold a connection to the deadline for as long as it lives."""
-        connection.set_progress_handler(lambda: int(self.over), _STEPS)
+        connection.set_progress_handler(self._progress, _STEPS)
         self._connections.append(connection)
+
+    def _progress(self) -> int:
+        if self._later:
+            self._later = False
+            self._thread.start()
+        return int(self.over)
 
     def check(self) -> None:
         """Raise :class:`DeadlineExceeded` when everything has to end."""

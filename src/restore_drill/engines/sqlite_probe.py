@@ -67,7 +67,7 @@ def bring_back(call: Call, database: Path, *, allow_empty: bool, seconds: float)
     """Open a database read-write, with what belongs to it, and make sure that something came back."""
     header = _header(database)
     log, journal = companions.examine_log(database), companions.examine_journal(database)
-    with deadline_of(call, seconds) as deadline:
+    with deadline_of(call, seconds, database) as deadline:
         try:
             with contextlib.closing(connect(database, deadline, forbid_outside)) as connection:
                 schema = sqlite_schema.read(connection)
@@ -87,13 +87,23 @@ def measure(
     call: Call, database: str, wanted: list[str], threads: int, seconds: float, **limits: int
 ) -> dict[str, Any]:
     """``integrity full`` or ``integrity quick``, ``structure``, ``rows``, as wanted; see :mod:`.sqlite_measure`."""
-    with deadline_of(call, seconds) as deadline:
+    with deadline_of(call, seconds, call.work / database) as deadline:
         return sqlite_measure.measure(call.work / database, deadline, frozenset(wanted), max(1, threads), **limits)
 
 
-def deadline_of(call: Call, seconds: float) -> Deadline:
+def deadline_of(call: Call, seconds: float, database: Path | None = None) -> Deadline:
     """The earlier of the caller's patience and ``seconds`` from now; the work directory's disk is not to be filled."""
-    return Deadline(min(call.until - _BEFORE, time.monotonic() + seconds), call.work, disk.reserve(call.work))
+    until = min(call.until - _BEFORE, time.monotonic() + seconds)
+    return Deadline(until, call.work, disk.reserve(call.work), _size(database) if database else None)
+
+
+def _size(database: Path) -> int | None:
+    """Bytes of a database with its log or journal; ``None`` where there is none yet."""
+    try:
+        parts = (companions.beside(database, ending) for ending in (companions.WAL, companions.JOURNAL))
+        return database.stat().st_size + sum(part.stat().st_size for part in parts if part.exists())
+    except FileNotFoundError:
+        return None
 
 
 def first_row(connection: sqlite3.Connection, schema: Schema, database: Path) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_drill import __version__
-from restore_drill.evidence import limits
+from restore_drill.evidence import limits, record
 from restore_drill.evidence.record import encode
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
@@ -115,6 +115,7 @@ class DrillAccount:
 def drills(run: Run, results: Mapping[PlannedCase, CaseResult]) -> dict[tuple[str, str], DrillAccount]:
     """Join the records that the stages wrote with the results of the cases, by (target, copy)."""
     accounts: dict[tuple[str, str], DrillAccount] = {}
+    recorded = record.read(run.directory)
     for case, result in results.items():
         if not case.copy:
             continue
@@ -122,8 +123,7 @@ def drills(run: Run, results: Mapping[PlannedCase, CaseResult]) -> dict[tuple[st
         if key not in accounts:
             target = run.plan.by_name[case.target]
             planned = frozenset(each for each in target.cases() if each.copy == case.copy)
-            lines = list(_read(run.directory / "facts" / f"{case.target}.{case.copy}.jsonl"))
-            accounts[key] = DrillAccount(target, case.copy, planned, lines)
+            accounts[key] = DrillAccount(target, case.copy, planned, recorded.get(key, []))
         accounts[key].results.append(result)
     return accounts
 
@@ -225,19 +225,6 @@ def _case(result: CaseResult) -> dict[str, Any]:
 
 def _is_across(result: CaseResult, target: str) -> bool:
     return result.case.target == target and not result.case.copy
-
-
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a record; a last line that a crash cut short is not one."""
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
 
 
 def _operator() -> dict[str, str]:

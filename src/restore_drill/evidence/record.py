@@ -1,17 +1,19 @@
-"""The record of one drill while it runs: a file to which every stage appends what it measured.
+"""The record of drills while they run: a file to which every stage appends what it measured.
 
-``reports/<run id>/facts/<target>.<copy>.jsonl``, one JSON object a line, written when a stage ends: what a crash
-leaves is everything that was measured before it.
+``reports/<run id>/facts/<process>.jsonl``, one JSON object a line, each with its drill's target and copy, written when
+a stage ends: what a crash leaves is everything that was measured before it. One file for all drills of a process, since
+making a file takes longer than a small drill's bytes do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from restore_drill.errors import CouldNotVerify, RestoreDrillError
@@ -23,26 +25,65 @@ from restore_drill.sandboxes.base import Disposal
 from restore_drill.secrets import redact
 
 
-class DrillRecord:
-    """Appends to the file of one drill.
+class FactsFile:
+    """The file in which one process records its drills.
 
     Args:
         directory: The run's directory.
+    """
+
+    def __init__(self, directory: PurePath) -> None:
+        self.path = os.path.join(directory, "facts", f"{os.getpid()}.jsonl")  # noqa: PTH118 - hot path
+        self._descriptor = -1
+        self._torn = False
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Write whole lines.
+
+        Raises:
+            CouldNotVerify: They cannot be written.
+        """
+        left = memoryview(("\n" * self._torn + "\n".join(lines) + "\n").encode())
+        self._torn = True
+        try:
+            if self._descriptor < 0:
+                self._descriptor = _open(self.path)
+            while left:  # a disk that fills up takes a part, and refuses the next
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as problem:
+            raise CouldNotVerify(
+                f"what was measured cannot be recorded: {problem.strerror}",
+                looked_at=self.path,
+                remedy="Make room there, or give --reports-dir another directory, and run it again.",
+            ) from problem
+        self._torn = False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class DrillRecord:
+    """Appends what one drill measures.
+
+    Args:
+        file: Its process's file.
         target: The target's name.
         copy: The copy's name.
     """
 
-    def __init__(self, directory: PurePath, target: str, copy: str) -> None:
-        self._path = os.path.join(directory, "facts", f"{target}.{copy}.jsonl")  # noqa: PTH118 - hot path
-        self._target = target
-        self._copy = copy
-        self._descriptor = -1
+    def __init__(self, file: FactsFile, target: str, copy: str) -> None:
+        self._file = file
+        self._drill = [target, copy]
+        self._begun = False
         self._lines: list[str] = []
 
     def begin(self, stage: Stage, started: datetime) -> None:
         """A stage begins; only the first of a drill is written, as proof that it was started."""
-        if self._descriptor < 0:
-            self._append({"drill": [self._target, self._copy], "started": _stamp(started), "stage": stage})
+        if not self._begun:
+            self._append({"started": _stamp(started), "stage": stage})
             self._flush()
 
     def end(self, stage: Stage, started: datetime, seconds: float, result: Any) -> None:
@@ -65,31 +106,29 @@ class DrillRecord:
         self._flush()
 
     def close(self) -> None:
-        """Write what is left and let go of the file."""
+        """Write what is left."""
         self._flush()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        self._lines.append(redact(encode(entry, (",", ":"))))
+        self._begun = True
+        self._lines.append(redact(encode({"drill": self._drill, **entry}, (",", ":"))))
 
     def _flush(self) -> None:
-        if not self._lines:
-            return
-        left = memoryview(("\n".join(self._lines) + "\n").encode())
-        self._lines.clear()
-        try:
-            if self._descriptor < 0:
-                self._descriptor = _open(self._path)
-            while left:  # a disk that fills up takes a part, and refuses the next
-                left = left[os.write(self._descriptor, left) :]
-        except OSError as problem:
-            raise CouldNotVerify(
-                f"what was measured cannot be recorded: {problem.strerror}",
-                looked_at=self._path,
-                remedy="Make room there, or give --reports-dir another directory, and run it again.",
-            ) from problem
+        lines, self._lines = self._lines, []
+        if lines:
+            self._file.append(lines)
+
+
+def read(directory: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """What the processes of a run recorded, by (target, copy), in order; a line that a crash cut short is left out."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted((directory / "facts").glob("*.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                target, copy = entry.pop("drill")
+                found.setdefault((target, copy), []).append(entry)
+    return found
 
 
 def _open(path: str) -> int:

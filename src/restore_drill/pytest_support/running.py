@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Generator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 RESULT = pytest.StashKey[CaseResult]()
 _VIEW = pytest.StashKey["CaseView"]()
+#: What a standard case uses, as pytest has it: any other fixture comes before the drill.
+_ONLY = frozenset({"drill", "request"})
 
 
 class CaseView:
@@ -210,9 +212,13 @@ class Running:
         teller = lambda: SharedProgress(directory, f"ahead.{os.getpid()}")  # noqa: E731 - made in the other process
         return Ahead(self._run, tasks, teller) if len(tasks) > 1 else None
 
-    def fixture(self, request: pytest.FixtureRequest) -> CaseView:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Give a case that uses nothing else its drill here: setting a fixture up costs more than judging facts."""
+        if CASE in item.stash and isinstance(item, pytest.Function) and _ONLY.issuperset(item.fixturenames):
+            item.funcargs["drill"] = self.view(item)
+
+    def view(self, item: pytest.Item) -> CaseView:
         """The ``drill`` fixture of an item."""
-        item = cast("pytest.Item", request.node)
         case = item.stash[CASE]
         view = item.stash[_VIEW] = CaseView(case, self._enter(case.target))
         try:
@@ -348,12 +354,28 @@ class Running:
         self._run.close()
         close_all()
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Nobody need look through a run's objects once more on the way out, which takes half a second of thousands."""
+        gc.freeze()
+
     def _leave(self) -> None:
         whole, self._whole = self._whole, None
         if whole is not None:
             whole.close()
+            _settle_memory()
             if self._ahead is not None and any(case.case == OWN for case in self._selected[whole.target.name]):
                 self._ahead.left()
+
+
+def _settle_memory() -> None:
+    """Have the garbage collector look at what has come since the last time, and never again at what is left of it.
+
+    Items, reports and JUnit's nodes live as long as the session: thousands of cases make hundreds of thousands of
+    objects, and looking through all of them again and again takes longer than judging.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _may_go_ahead(config: pytest.Config) -> bool:

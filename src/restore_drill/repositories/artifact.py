@@ -54,8 +54,8 @@ class ArtifactFetch:
     model: TargetModel
     staging: Staging
 
-    def run(self, directory: Path, find: Callable[[Artifact], Recorded], *, is_part: bool) -> Fetched:
-        """Fetch it; what goes wrong is in the result's ``broken``."""
+    def run(self, place: Path, find: Callable[[Artifact], Recorded], *, is_part: bool) -> Fetched:
+        """Fetch it to a place where nothing is yet; what goes wrong is in the result's ``broken``."""
         found = Fetched(self.artifact, is_part=is_part)
         recorded = self._find(find, found)
         if self.artifact.size == 0:
@@ -67,7 +67,7 @@ class ArtifactFetch:
             _broke(found, problem, Stage.FETCH)
             return found
         try:
-            self._consume(peeled, directory, found)
+            self._consume(peeled, place, found)
         except RestoreDrillError as problem:
             _broke(found, problem)
         except BaseException:
@@ -105,13 +105,11 @@ class ArtifactFetch:
             advance=self.staging.advance,
         )
 
-    def _consume(self, peeled: Peeled, directory: Path, found: Fetched) -> None:
+    def _consume(self, peeled: Peeled, path: Path, found: Fetched) -> None:
         head = peeled.open()
         content = peeled.layers[-1]
         content.format = self._recognise(head, peeled, is_part=found.is_part)
         form = PayloadForm.FILE
-        # The local name never comes from the key: a hostile one cannot choose where it lands.
-        path = directory / f"{'part' if found.is_part else 'payload'}-{len(list(directory.iterdir()))}"
         if self.staging.discard and content.format not in _archive_names():
             size = sum(len(chunk) for chunk in peeled.content())
         elif content.format in _archive_names() and not found.is_part:

@@ -172,12 +172,12 @@ class ObjectRepository(Repository):
         return transfer
 
     def _fetch_link(self, link: Snapshot, position: int, staging: Staging, transfer: Transfer) -> None:
-        directory = staging.quarantine / str(position)
-        directory.mkdir(mode=0o700)
         payload = None
-        for artifact in self._artifacts(link, transfer):
+        for number, artifact in enumerate(self._artifacts(link, transfer)):
             fetch = ArtifactFetch(self.store, artifact, self.copy, self.model, staging)
-            found = fetch.run(directory, self._recorded, is_part=artifact != link.main)
+            # The local name never comes from the key: a hostile one cannot choose where it lands.
+            place = staging.quarantine / f"payload-{position}-{number}"
+            found = fetch.run(place, self._recorded, is_part=artifact != link.main)
             payload = absorb(transfer, found, payload)
             if transfer.broken:
                 return

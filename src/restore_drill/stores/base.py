@@ -121,6 +121,8 @@ class Store(ABC):
     def where(self, key: str = "") -> str:
         """The address of a key as a person would write it, without credentials; what cannot be printed is escaped."""
         address = f"{self.settings.url.rstrip('/')}/{key}"
+        if address.isprintable():
+            return address
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in address)
 
     def close(self) -> None:

@@ -214,3 +214,31 @@ def test_a_root_outside_the_work_directory_is_refused(tree: Path) -> None:
         examine(DirectCall(tree), root="../restored")
     with pytest.raises(CouldNotVerify, match="cannot be read"):
         examine(DirectCall(tree), root="nothing")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("when", [1_700_000_000, 4_000_000_000, -5_000])
+def test_a_tree_is_counted_alike_with_and_without_a_manifest(tree: Path, threads: int, when: int) -> None:
+    """Listed files are looked at by who hashes them, others by the walk: each counts once."""
+    write_manifest(tree)
+    (tree / "a").write_bytes(b"another")
+    (tree / "d" / "b").unlink()
+    (tree / "d" / "b").symlink_to("e/c")
+    (tree / "empty").unlink()
+    os.mkfifo(tree / "empty")
+    (tree / "x y" / "z").unlink()
+    (tree / "x y" / "z").mkdir()
+    (tree / "more").write_bytes(b"not listed")
+    os.link(tree / "more", tree / "again")
+    for path in tree.rglob("*"):
+        os.utime(path, (0, -9_000), follow_symlinks=False)
+    for newest in ("d/e/c", "more"):  # a listed one, and one that is not
+        os.utime(tree / newest, (0, when))
+        call = DirectCall(tree.parent)
+        plain = examine(call, root=tree.name, threads=threads)
+        listed = examine(call, root=tree.name, manifest="SHA256SUMS", threads=threads)
+        assert listed["manifest"]["mismatched"] and listed["manifest"]["extra"]
+        for name in ("files", "directories", "links", "others", "bytes", "newest"):
+            assert listed[name] == plain[name], name
+        assert plain["newest"] == when
+        os.utime(tree / newest, (0, -9_000))

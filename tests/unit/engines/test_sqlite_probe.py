@@ -350,6 +350,35 @@ def test_the_clock_is_looked_at_while_statements_are_interpreted() -> None:
             connection.execute(ENDLESS).fetchall()
 
 
+def test_of_a_small_database_the_thread_is_started_only_when_something_takes_long() -> None:
+    with (
+        contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection,
+        Deadline(time.monotonic() + 60, size=40_960) as deadline,
+    ):
+        deadline.watch(connection)
+        connection.execute("SELECT 1").fetchall()
+        assert deadline._thread.ident is None
+        connection.execute(ENDLESS.replace("FROM n)", "FROM n WHERE i < 200000)")).fetchall()
+        assert deadline._thread.is_alive()
+    assert not deadline._thread.is_alive()
+
+
+@pytest.mark.parametrize("size", [None, 1 << 20])
+def test_of_others_it_is_started_at_once(size: int | None) -> None:
+    with Deadline(time.monotonic() + 60, size=size) as deadline:
+        assert deadline._thread.is_alive()
+
+
+def test_an_endless_question_to_a_small_database_meets_its_deadline() -> None:
+    with (
+        contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection,
+        Deadline(time.monotonic() + 0.1, size=1) as deadline,
+    ):
+        deadline.watch(connection)
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            connection.execute(ENDLESS).fetchall()
+
+
 def test_what_is_not_interpreted_is_interrupted() -> None:
     with (
         contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection,

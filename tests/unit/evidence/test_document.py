@@ -22,7 +22,7 @@ from restore_drill.secrets import SecretReference
 
 TARGET = planned_target(planned_copy(), expect={"rows": {"orders": 100}}, owner="payments team", rpo="1h")
 FACTS = [
-    {"drill": ["orders-db", "nas"], "started": "2026-11-23T02:00:00.000Z", "stage": "locate"},
+    {"started": "2026-11-23T02:00:00.000Z", "stage": "locate"},
     {
         "stage": "locate",
         "seconds": 0.1,
@@ -41,8 +41,9 @@ def run(tmp_path: Path) -> Run:
 
 
 def record(run: Run, *lines: Any, end: str = "\n") -> None:
-    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    (run.directory / "facts" / "orders-db.nas.jsonl").write_text(text + end)
+    drill = {"drill": ["orders-db", "nas"]}
+    text = "\n".join(line if isinstance(line, str) else json.dumps({**drill, **line}) for line in lines)
+    (run.directory / "facts" / "17.jsonl").write_text(text + end)
 
 
 def results(target: PlannedTarget = TARGET, **verdicts: Verdict) -> dict[PlannedCase, CaseResult]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restore_drill.errors import BackupFailed, CouldNotVerify
-from restore_drill.evidence.record import DrillRecord, encode, snapshot_facts, stage_facts, to_json
+from restore_drill.evidence.record import DrillRecord, FactsFile, encode, read, snapshot_facts, stage_facts, to_json
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.model import Artifact, Kind, Payload, PayloadForm, Snapshot, Stage
 from restore_drill.plan import PlannedCase
@@ -28,17 +28,23 @@ SNAPSHOT = Snapshot(NOW, (Artifact("db/x.db", 10, NOW.timestamp(), version="v1")
 
 @pytest.fixture
 def record(tmp_path: Path) -> DrillRecord:
-    return DrillRecord(tmp_path, "orders-db", "nas")
+    return DrillRecord(FactsFile(tmp_path), "orders-db", "nas")
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
-    path = directory / "facts" / "orders-db.nas.jsonl"
-    return [json.loads(line) for line in path.read_text("ascii").splitlines()] if path.exists() else []
+    found = read(directory)
+    assert found.keys() <= {("orders-db", "nas")}
+    return found.get(("orders-db", "nas"), [])
+
+
+def file(directory: Path) -> Path:
+    (path,) = (directory / "facts").iterdir()
+    return path
 
 
 def test_only_the_first_stage_is_announced(record: DrillRecord, tmp_path: Path) -> None:
     record.begin(Stage.LOCATE, NOW)
-    begun = {"drill": ["orders-db", "nas"], "started": "2026-11-23T02:00:00.123Z", "stage": "locate"}
+    begun = {"started": "2026-11-23T02:00:00.123Z", "stage": "locate"}
     assert lines(tmp_path) == [begun]
     record.end(Stage.LOCATE, NOW, 0.1234567, {"points": 3})
     record.begin(Stage.FETCH, NOW)
@@ -55,7 +61,7 @@ def test_a_stage_that_broke_has_no_facts(record: DrillRecord, tmp_path: Path) ->
 def test_facts_that_cannot_be_written_are_no_pass(record: DrillRecord, tmp_path: Path, full: bool) -> None:
     record.begin(Stage.LOCATE, NOW)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    room = (tmp_path / "facts" / "orders-db.nas.jsonl").stat().st_size + 10
+    room = file(tmp_path).stat().st_size + 10
     resource.setrlimit(resource.RLIMIT_FSIZE, (room if full else soft, hard))
     try:
         if full:  # a part of the line has room
@@ -66,8 +72,11 @@ def test_facts_that_cannot_be_written_are_no_pass(record: DrillRecord, tmp_path:
             record.end(Stage.LOCATE, NOW, 1, {"points": 3})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    written = (tmp_path / "facts" / "orders-db.nas.jsonl").read_text("ascii").splitlines()
+    written = file(tmp_path).read_text("ascii").splitlines()
     assert len(written) == 2 and ('"points":3}}' in written[1]) is not full
+    record.end(Stage.FETCH, NOW, 1, {"points": 4})
+    stages = [line["stage"] for line in lines(tmp_path) if "facts" in line]
+    assert stages == (["fetch"] if full else ["locate", "fetch"]), "a line that was cut spoils no other"
 
 
 def test_details_of_a_check_stay_out(record: DrillRecord, tmp_path: Path) -> None:
@@ -90,12 +99,29 @@ def test_nothing_is_written_for_nothing(record: DrillRecord, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_record_goes_on_where_another_process_ended(tmp_path: Path) -> None:
-    for number in range(2):
-        record = DrillRecord(tmp_path, "orders-db", "nas")
+def test_the_drills_of_a_process_share_a_file(tmp_path: Path) -> None:
+    facts = FactsFile(tmp_path)
+    for number, copy in enumerate(("nas", "offsite", "nas")):
+        record = DrillRecord(facts, "orders-db", copy)
         record.end(Stage.LOCATE, NOW, number, None)
         record.close()
-    assert [line["seconds"] for line in lines(tmp_path)] == [0, 1]
+    facts.close()
+    DrillRecord(facts, "orders-db", "nas").end(Stage.LOCATE, NOW, 3, None)
+    file(tmp_path)
+    found = read(tmp_path)
+    assert {key: [line["seconds"] for line in value] for key, value in found.items()} == {
+        ("orders-db", "nas"): [0, 2, 3],
+        ("orders-db", "offsite"): [1],
+    }
+
+
+def test_what_several_processes_recorded_is_read_together(tmp_path: Path) -> None:
+    for process in range(2):
+        facts = FactsFile(tmp_path)
+        facts.path = str(tmp_path / "facts" / f"{process}.jsonl")
+        DrillRecord(facts, "orders-db", f"copy-{process}").end(Stage.LOCATE, NOW, process, None)
+        facts.close()
+    assert sorted(copy for _, copy in read(tmp_path)) == ["copy-0", "copy-1"]
 
 
 @pytest.mark.parametrize("name", ["latin-\udcff", "line\nfeed", "nul\0", "\u2028", "ünïcödé", "\U0001f4be"])

@@ -122,7 +122,7 @@ def test_names_with_anything_in_them_are_surveyed_and_fetched(
     assert transfer.broken == {}
     assert transfer.absent == []
     assert transfer.payloads[0].path.read_bytes() == path.read_bytes()
-    assert transfer.payloads[0].path.name == "payload-0"
+    assert transfer.payloads[0].path.name == "payload-0-0"
     json.dumps(transfer.artifacts)
 
 
@@ -257,7 +257,7 @@ def test_a_chain_is_fetched_oldest_first(
     repository = make_repository(path=CHAIN, target={"engine": "files"})
     transfer = repository.fetch(repository.survey().newest[0], make_staging("files"))
     assert transfer.broken == {}
-    assert [payload.path.parent.name for payload in transfer.payloads] == ["0", "1", "2"]
+    assert [payload.path.name for payload in transfer.payloads] == ["payload-0-0", "payload-1-0", "payload-2-0"]
     assert [(payload.path / "a").exists() for payload in transfer.payloads] == [True, False, True]
     assert len(transfer.digests) == 3
 

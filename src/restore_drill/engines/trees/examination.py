@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ class Examination:
     def run(self, threads: int, until: float) -> dict[str, Any]:
         """Walk and hash; see :func:`restore_drill.engines.files_probe.examine` for what comes back."""
         walked: dict[str, Any] = {}
+        hashed = Summary()
         compared: Counter[str] = Counter()
         wrong: dict[str, list[str]] = {"mismatched": [], "missing": [], "through": []}
         workers = threads if self.manifest else 1
@@ -63,9 +65,12 @@ class Examination:
                 walked = answer["walked"]
                 continue
             compared.update(verified=answer["verified"], bytes=answer["bytes"])
+            hashed.add(answer["seen"], answer["newest"])
             for kind, names in wrong.items():
                 names += answer.get(kind, ())  # noqa: PLW2901 - the list itself is meant
-        return self._conclude(walked, compared, wrong)
+        summary = Summary(**walked.pop("summary"))
+        summary.add(hashed.bytes, hashed.newest)
+        return self._conclude({**summary.facts(), **walked}, compared, wrong)
 
     def _tasks(self, workers: int) -> Iterator[Any]:
         yield _WALK
@@ -119,26 +124,35 @@ class _Visitor:
         self._exist = dict.fromkeys(asked.must_exist.patterns, 0)
         self._not_exist = dict.fromkeys(asked.must_not_exist.patterns, 0)
         self._top: Counter[str] = Counter()
+        self._has_globs = bool(asked.must_exist.patterns or asked.must_not_exist.patterns)
         self._forbidden: list[str] = []
         self._surplus = 0
         self._surplus_names: list[str] = []
 
-    def visit(self, path: str, entry: os.DirEntry[str], status: os.stat_result) -> None:
-        """Take in one entry."""
-        self._summary.count(status)
+    def visit(self, path: str, entry: os.DirEntry[str]) -> None:
+        """Take in one entry; of a listed file only that it is there: who hashes it has looked at it."""
+        is_listed = self._listed is not None and path in self._listed
+        if is_listed and entry.is_file(follow_symlinks=False):
+            self._summary.files += 1
+        else:
+            self._summary.count(entry.stat(follow_symlinks=False))
         is_directory = entry.is_dir(follow_symlinks=False)
+        if self._has_globs:
+            self._match(path, is_directory=is_directory)
+        if is_directory:
+            return
+        head, slash, _ = path.partition("/")
+        self._top[head if slash else "."] += 1
+        if self._listed is not None and not is_listed:
+            self._not_listed(path, entry)
+
+    def _match(self, path: str, *, is_directory: bool) -> None:
         for pattern in self._asked.must_exist.matches(path, is_directory=is_directory):
             self._exist[pattern] += 1
         for pattern in self._asked.must_not_exist.matches(path, is_directory=is_directory):
             self._not_exist[pattern] += 1
             if len(self._forbidden) < _MOST_SHOWN:
                 self._forbidden.append(f"{readable(path)} matches {pattern}")
-        if is_directory:
-            return
-        head, slash, _ = path.partition("/")
-        self._top[head if slash else "."] += 1
-        if self._listed is not None and path not in self._listed:
-            self._not_listed(path, entry)
 
     def _not_listed(self, path: str, entry: os.DirEntry[str]) -> None:
         if path in self._manifests or not entry.is_file(follow_symlinks=False):
@@ -152,7 +166,7 @@ class _Visitor:
     def answer(self) -> dict[str, Any]:
         """It as JSON values."""
         return {
-            **self._summary.facts(),
+            "summary": dataclasses.asdict(self._summary),
             "must_exist": self._exist,
             "must_not_exist": self._not_exist,
             "details": [

@@ -141,18 +141,26 @@ class Verifier:
         self._buffer = bytearray(_PIECE)
         self._view = memoryview(self._buffer)
         self._near: tuple[str, int | None] = ("", None)
+        self._seen = 0
+        self._newest: int | None = None
         self._make = {length: getattr(hashlib, name) for length, name in manifest.algorithms.items()}
 
     def verify(self, span: Span) -> dict[str, Any]:
-        """Hash a slice of the listed files: how many match, and the names of those that do not or are not there."""
+        """Hash a slice of the listed files: how many match, and the names of those that do not or are not there.
+
+        What lies under a listed name itself is looked at here and nowhere else: ``seen`` are the bytes of these files,
+        ``newest`` is when the last of them was modified (nanoseconds since the epoch, or ``None``).
+        """
         verified, size = 0, 0
+        self._seen, self._newest = 0, None
         answer: dict[str, Any] = {"mismatched": [], "missing": [], "through": []}
         for path in self._manifest.order[slice(*span)]:
             found = self._hash(path, self._manifest.listed[path], answer)
             if found is not None:
                 verified += 1
                 size += found
-        return {"verified": verified, "bytes": size, **{key: names for key, names in answer.items() if names}}
+        seen = {"seen": self._seen, "newest": self._newest}
+        return {"verified": verified, "bytes": size, **seen, **{key: names for key, names in answer.items() if names}}
 
     def _hash(self, path: str, expected: str, answer: dict[str, Any]) -> int | None:
         """The size of a file that matches, ``None`` for one that was put into the answer."""
@@ -164,8 +172,12 @@ class Verifier:
             status = None
         if status is None or stat.S_ISLNK(status.st_mode):
             return self._hash_through_links(path, expected, answer)
-        if stat.S_ISREG(status.st_mode) and self._digest(leaf, parent, status.st_size, expected) == expected:
-            return status.st_size
+        if stat.S_ISREG(status.st_mode):
+            self._seen += status.st_size
+            if self._newest is None or status.st_mtime_ns > self._newest:
+                self._newest = status.st_mtime_ns
+            if self._digest(leaf, parent, status.st_size, expected) == expected:
+                return status.st_size
         answer["mismatched"].append(path)
         return None
 

@@ -68,8 +68,8 @@ def check_links(root: int) -> None:
     """
     links: list[bytes] = []
 
-    def collect(path: str, _: os.DirEntry[str], status: os.stat_result) -> None:
-        if stat.S_ISLNK(status.st_mode):
+    def collect(path: str, entry: os.DirEntry[str]) -> None:
+        if entry.is_symlink():
             links.append(os.fsencode(path))
 
     walk(root, collect)

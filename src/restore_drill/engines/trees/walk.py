@@ -14,8 +14,8 @@ from restore_drill.model import Stage
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: Called with the path of an entry relative to the root, the entry, and its status.
-Visit = Callable[[str, "os.DirEntry[str]", os.stat_result], None]
+#: Called with the path of an entry relative to the root, and the entry.
+Visit = Callable[[str, "os.DirEntry[str]"], None]
 
 
 def open_root(root: Path) -> int:
@@ -44,7 +44,7 @@ def _walk(descriptor: int, prefix: str, visit: Visit) -> None:
         below: list[str] = []
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                visit(prefix + entry.name, entry, entry.stat(follow_symlinks=False))
+                visit(prefix + entry.name, entry)
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
         for name in below:
@@ -84,15 +84,19 @@ class Summary:
         kind = status.st_mode
         if stat.S_ISREG(kind):
             self.files += 1
-            self.bytes += status.st_size
-            if self.newest is None or status.st_mtime_ns > self.newest:
-                self.newest = status.st_mtime_ns
+            self.add(status.st_size, status.st_mtime_ns)
         elif stat.S_ISDIR(kind):
             self.directories += 1
         elif stat.S_ISLNK(kind):
             self.links += 1
         else:
             self.others += 1
+
+    def add(self, size: int, modified: int | None) -> None:
+        """Take in what some files hold that are counted already, and when the newest was modified."""
+        self.bytes += size
+        if modified is not None and (self.newest is None or modified > self.newest):
+            self.newest = modified
 
     def facts(self) -> dict[str, Any]:
         """It as JSON values; ``newest`` in seconds since the epoch."""
@@ -109,5 +113,5 @@ class Summary:
 def summarise(root: int) -> Summary:
     """Count what lies below an open directory."""
     summary = Summary()
-    walk(root, lambda _path, _entry, status: summary.count(status))
+    walk(root, lambda _path, entry: summary.count(entry.stat(follow_symlinks=False)))
     return summary
