@@ -274,3 +274,37 @@ def test_a_drill_without_a_catalogue_says_what_is_missing(project: Project, work
     outcome = project.run(*workers)
     assert outcome.status == pytest.ExitCode.USAGE_ERROR
     assert "no catalogue was found: give --catalogue PATH" in outcome.screen
+
+
+@pytest.mark.parametrize("option", ["--setup-plan", "--setup-only", "--setup-show"])
+def test_fixtures_are_shown_and_set_up_as_pytest_is_asked(project: Project, option: str) -> None:
+    outcome = project.run(option)
+    assert "SETUP    F drill[" in outcome.screen
+    restored = bool(outcome.stages("restore"))
+    assert restored is (option != "--setup-plan")
+    assert outcome.status == (0 if option == "--setup-show" else 75), "what was not judged is no pass"
+
+
+_MOUNTS = """
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mounted():
+    Path("unmounted").rename("stores")
+    yield
+    Path("stores").rename("unmounted")
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "parallel"])
+def test_what_a_users_own_fixture_prepares_is_there_before_the_first_drill(
+    project: Project, workers: tuple[str, ...]
+) -> None:
+    (project.root / "stores").rename(project.root / "unmounted")
+    project.file("drills/conftest.py", _MOUNTS)
+    outcome = project.run(*workers)
+    assert outcome.status == 0 and set(outcome.verdicts.values()) == {"passed"}
+    assert (project.root / "unmounted").is_dir()

@@ -214,6 +214,8 @@ class Running:
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Give a case that uses nothing else its drill here: setting a fixture up costs more than judging facts."""
+        if getattr(item.config.option, "setupshow", False):
+            return  # --setup-plan shows fixtures and sets none up
         if CASE in item.stash and isinstance(item, pytest.Function) and _ONLY.issuperset(item.fixturenames):
             item.funcargs["drill"] = self.view(item)
 
