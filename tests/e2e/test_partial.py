@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.support.contents import shop
@@ -99,3 +100,28 @@ def test_a_damaged_state_is_named_and_not_taken_for_one_that_never_was(
     none = project.run()
     assert "it was never initialised" in none.told("test_structure[critical/db-0/nas]")
     assert none.causes == damaged.causes
+
+
+@pytest.mark.parametrize(
+    ("approved", "selected", "verdict"),
+    [
+        (("rows", "orders"), "row_count", "failed"),
+        (("checksum", ""), "row_count", "failed"),
+        (("rows", "orders"), "row_count or checksum", "failed"),
+        (("checksum", ""), "row_count or checksum", "excepted"),
+    ],
+)
+def test_no_exception_covers_who_bears_the_cause_of_a_case_that_was_not_selected(
+    tmp_path: Path, approved: tuple[str, str], selected: str, verdict: str
+) -> None:
+    """Row counts known to be off are no approval of bytes that changed."""
+    project = Local(tmp_path / "p", targets=2)
+    case, table = approved
+    project.exception("db-0", case, **({"detail": table} if table else {}))
+    project.write()
+    sidecar = next((project.root / "stores").rglob("db-0/*.sha256"))
+    sidecar.write_text("0" * 64 + sidecar.read_text()[64:])
+    outcome = project.run("-k", f"db-0 and ({selected})")
+    bearer = "db-0/nas/checksum" if "checksum" in selected else "db-0/nas/rows/orders"
+    assert outcome.verdicts[bearer] == verdict
+    assert outcome.status == (1 if verdict == "failed" else 75 if "checksum" in selected else 0)

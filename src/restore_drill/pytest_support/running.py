@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 RESULT = pytest.StashKey[CaseResult]()
 _VIEW = pytest.StashKey["CaseView"]()
+#: Whether an item bears a cause that is not its own.
+_BEARS = pytest.StashKey[bool]()
 #: What a standard case uses, as pytest has it: any other fixture comes before the drill.
 _ONLY = frozenset({"drill", "request"})
 
@@ -226,7 +228,7 @@ class Running:
         try:
             view.prepare()
         except StageBroken as broken:
-            raise self._bear(case, broken) from broken
+            raise self._bear(item, broken) from broken
         return view
 
     def _enter(self, name: str) -> TargetDrill:
@@ -249,8 +251,13 @@ class Running:
         for copy, results in (found or {}).items():
             whole.adopt(copy, results)
 
-    def _bear(self, case: PlannedCase, broken: StageBroken) -> Exception:
-        """The cause for the case that owns the stage, or for the first that needs it if that is deselected."""
+    def _bear(self, item: pytest.Item, broken: StageBroken) -> Exception:
+        """The cause for the case that owns the stage, or for the first that needs it if that is deselected.
+
+        An exception covers a case's own cause only: of another's, nobody approved that this one fails.
+        """
+        case = item.stash[CASE]
+        item.stash[_BEARS] = case.case != broken.owner
         if not case.copy or case.case != self._bearer(case, broken):
             return Blocked(broken.owner, broken.error.cause)
         return broken.error
@@ -289,7 +296,7 @@ class Running:
         if call.excinfo is not None:
             problem = call.excinfo.value
             if isinstance(problem, StageBroken):
-                problem = self._bear(case, problem)
+                problem = self._bear(item, problem)
             return failed(case, problem, report)
         if call.when == "call":
             return passed(case, item.stash[_VIEW].finding)
@@ -313,7 +320,7 @@ class Running:
                 report.when = "call" if result.verdict is Verdict.FAILED else "setup"
 
     def _except(self, item: pytest.Item, result: CaseResult) -> None:
-        if result.verdict is not Verdict.FAILED:
+        if result.verdict is not Verdict.FAILED or item.stash.get(_BEARS, False):
             return
         target = self._run.plan.by_name[result.case.target]
         exception = target.exception_for(result.case, item.stash[_VIEW].today)
