@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from restore_drill.pytest_support.running import CaseView
+    from restore_drill.pytest_support.view import CaseView
 
 #: Where a project's catalogue is looked for, below its own directory.
 DEFAULT_CATALOGUE = os.path.join("drills", "targets.yaml")  # noqa: PTH118 - pathlib costs more than the whole plugin

@@ -152,6 +152,8 @@ class PendingCall:
             raise protocol.ProtocolError("an answer that cannot be read") from problem
         if kind == protocol.LAST_FAILURE:
             self._worker.spent = True
+        if kind == protocol.BUSY_RESULT:
+            self._worker.busy = True
         if kind != protocol.PROGRESS:
             self._conclude(error, value)
         elif self._progress and isinstance(value, dict):

@@ -209,7 +209,8 @@ def _serve(prepared: Prepared) -> None:
             # The words were prepared while there was memory; the next call gets a fresh process.
             call.answer(protocol.LAST_FAILURE, prepared.out_of_memory)
             return
-        call.answer(*answer)
+        kind, payload = answer
+        call.answer(protocol.BUSY_RESULT if kind == protocol.RESULT and _is_busy() else kind, payload)
 
 
 def _answer(call: ServedCall, request: Mapping[str, Any], limits: Mapping[str, int]) -> tuple[int, bytes] | None:
@@ -226,6 +227,15 @@ def _answer(call: ServedCall, request: Mapping[str, Any], limits: Mapping[str, i
             return None
         error = _explain(name, problem, limits)
     return protocol.FAILURE, protocol.dump(protocol.encode_error(error))
+
+
+def _is_busy() -> bool:
+    """Whether the call left something behind that runs; what it left orphaned is this process's child, too."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return threading.active_count() > 1
+    return True
 
 
 def _find(name: str) -> Callable[..., Any]:

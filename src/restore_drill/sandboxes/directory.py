@@ -209,7 +209,14 @@ class DirectorySandbox(Sandbox):
         if place is None or directory is None or worker is None or directory.spare is not None:
             return False
         served = self._pending is None or self._pending.succeeded
-        if not (served and self._plain and self._served < _SERVES and self._workers == [worker] and worker.usable):
+        if not (
+            served
+            and not worker.busy
+            and self._plain
+            and self._served < _SERVES
+            and self._workers == [worker]
+            and worker.usable
+        ):
             return False
         if directory.empty(place):
             return False

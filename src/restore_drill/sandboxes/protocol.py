@@ -2,7 +2,8 @@
 
 A frame is one type byte, four length bytes (network order) and the payload. The host sends ``CALL`` (JSON), then,
 when the call is fed, any number of ``DATA`` and one ``END`` or ``ABORT``; the sandbox process answers each call with
-any number of ``PROGRESS`` and, when the feed has ended, one ``RESULT``, ``FAILURE`` or ``LAST_FAILURE`` (JSON).
+any number of ``PROGRESS`` and, when the feed has ended, one ``RESULT``, ``BUSY_RESULT``, ``FAILURE`` or
+``LAST_FAILURE`` (JSON).
 
 The sandbox process handles hostile bytes: nothing that it says may make the host import, evaluate or allocate without
 bound.
@@ -30,6 +31,10 @@ FAILURE: Final = 17
 PROGRESS: Final = 18
 #: A failure after which the process serves no other call.
 LAST_FAILURE: Final = 19
+#: A result after which something that the call began goes on: a process, or a thread.
+BUSY_RESULT: Final = 20
+
+_ANSWERS: Final = frozenset({RESULT, BUSY_RESULT, FAILURE, LAST_FAILURE, PROGRESS})
 
 #: Bytes of one data frame at most.
 DATA_LIMIT: Final = 1 << 20
@@ -82,9 +87,7 @@ class Inbox:
         if len(self._bytes) < HEADER.size:
             return None
         kind, size = HEADER.unpack_from(self._bytes)
-        if kind not in (RESULT, FAILURE, PROGRESS, LAST_FAILURE) or size > (
-            PROGRESS_LIMIT if kind == PROGRESS else JSON_LIMIT
-        ):
+        if kind not in _ANSWERS or size > (PROGRESS_LIMIT if kind == PROGRESS else JSON_LIMIT):
             raise ProtocolError(f"a frame of type {kind} with {size} bytes")
         end = HEADER.size + size
         if len(self._bytes) < end:

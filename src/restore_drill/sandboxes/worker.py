@@ -32,6 +32,7 @@ class Worker:
         self.limits = limits
         self.ended = False
         self.spent = False
+        self.busy = False
         self._inbox = protocol.Inbox()
         self._launcher: Launcher = launcher.current()
         self._line, theirs = socket.socketpair()

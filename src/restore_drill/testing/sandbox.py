@@ -20,7 +20,7 @@ import pytest
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, SandboxDied, UsageProblem
 from restore_drill.model import Stage, Verdict
 from restore_drill.process import BARE_ENVIRONMENT, ProgramMissing
-from restore_drill.sandboxes.base import Limits, Sandbox
+from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
 
 #: Makes a sandbox that was not entered yet.
 SandboxFactory = Callable[[Limits], Sandbox]
@@ -350,6 +350,16 @@ class SandboxConformance:
         assert (disposal.left, disposal.kept) == ((), "")
         assert not work.exists()
         assert sandbox.dispose() == disposal
+
+    def test_what_another_may_use_is_empty(self, sandbox_factory: SandboxFactory) -> None:
+        with sandbox_factory(Limits()) as first:
+            first.call(f"{TRIALS}:write", {"path": "restored", "size": 3}, deadline=LONG)
+            assert (first.work / "restored").exists()
+            assert first.dispose(reuse=True) == first.dispose() == Disposal()
+            assert not (first.work / "restored").exists()
+        with sandbox_factory(Limits()) as second:
+            assert list(second.work.iterdir()) == []
+            assert second.call(f"{TRIALS}:echo", {"value": 1}, deadline=LONG) == 1
 
     def test_disposal_leaves_no_process(self, sandbox_factory: SandboxFactory, marker: str) -> None:
         with sandbox_factory(Limits()) as sandbox:

@@ -103,6 +103,15 @@ def _is_still_at_work(sandbox: DirectorySandbox) -> None:
     sandbox.submit(f"{TRIALS}:hang", {}, deadline=60)
 
 
+def _leaves_a_daemon(sandbox: DirectorySandbox) -> None:
+    assert sandbox.call(f"{TRIALS}:leave_daemon", {"marker": "left-to-the-next"}, deadline=60)
+    met(sandbox, "after")
+
+
+def _leaves_a_thread(sandbox: DirectorySandbox) -> None:
+    sandbox.call(f"{TRIALS}:leave_thread", {}, deadline=60)
+
+
 def _runs_a_program(sandbox: DirectorySandbox) -> None:
     sandbox.exec(["true"], deadline=60)
 
@@ -116,7 +125,7 @@ def _starts_a_server(sandbox: DirectorySandbox) -> None:
     "what",
     [
         _fails, _fails_and_goes_on, _dies, _dies_and_goes_on, _hangs, _is_still_at_work, _runs_a_program,
-        _starts_a_server,
+        _starts_a_server, _leaves_a_daemon, _leaves_a_thread,
     ],
 )  # fmt: skip
 def test_a_process_that_met_anything_but_calls_that_gave_a_result_serves_nobody_else(
