@@ -213,13 +213,13 @@ class _Queue:
         whole, self._next = self._next, None
         return whole
 
-    def look_ahead(self) -> None:
-        """Locate the next target's first snapshot: a listing, while a sandbox process is busy with this target."""
+    def look_ahead(self, store: str) -> None:
+        """Locate the next target's first snapshot in a store, while a sandbox process is busy with this target."""
         if self._next is None and self._tasks and self._line.poll():
             self._line.recv_bytes()
             self._next = self._begin()
             if self._next is not None:
-                self._next.look()
+                self._next.look(store)
 
     def _begin(self) -> TargetDrill | None:
         if not self._tasks:

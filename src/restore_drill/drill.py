@@ -33,6 +33,8 @@ from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
 _Result = TypeVar("_Result")
 #: Bytes of content below which measuring ends so soon that what is learnt of another drill meanwhile stays true.
 _BRIEF = 64 << 20
+#: Seconds in which a store that is looked into while something is measured must have answered before.
+_QUICK = 0.05
 #: The stages that one pass over the stored bytes covers, earliest first.
 _TRANSFER = (Stage.FETCH, Stage.VERIFY, Stage.UNPACK, Stage.CHAIN)
 
@@ -318,8 +320,9 @@ class Drill:
         if self._sandbox is None:
             kind: type[Sandbox] = load("sandboxes", self.target.model.sandbox)
             sandbox = kind(
-                self.run.work_dir, run=self.run.id, name=f"{self.target.name}.{self.copy.name}", limits=self._limits()
-            )
+                self.run.work_dir, run=self.run.id, name=f"{self.target.name}.{self.copy.name}", limits=self._limits(),
+                circle=self.copy.store_name,
+            )  # fmt: skip
             self._sandbox = sandbox.__enter__()
         return self._sandbox
 
@@ -378,22 +381,23 @@ class Drill:
     # --- in another process ---------------------------------------------------------------------------------------
 
     def complete(
-        self, content: Sequence[PlannedCase], upto: Stage, meanwhile: Callable[[], None] | None = None
+        self, content: Sequence[PlannedCase], upto: Stage, meanwhile: Callable[[str], None] | None = None
     ) -> DrillResults:
         """Run all of it at once: every stage up to one, every measurement, disposal.
 
         Args:
             content: The content cases that will be judged, in their order.
             upto: The last stage that anybody asks for.
-            meanwhile: Called when something is being measured, and it cannot take long.
+            meanwhile: Called with the store's name when something is being measured, and neither that nor a look into
+                the store takes long.
         """
         try:
             if upto is not Stage.LOCATE:
                 with contextlib.suppress(CouldNotVerify):  # tried again, and reported, by the stage that needs it
                     self._enter_sandbox()
             self.reach(upto)
-            if content and meanwhile is not None and self.transfer().content_bytes < _BRIEF:
-                meanwhile()
+            if content and meanwhile is not None and self._is_brief():
+                meanwhile(self.copy.store_name)
             for case in content:
                 with contextlib.suppress(RestoreDrillError):  # kept, and borne by the case
                     self.measure(case)
@@ -403,6 +407,10 @@ class Drill:
             self.close()
         broken = (self._broken.stage, self._broken.error) if self._broken else None
         return DrillResults(self._results, broken, self._content.facts(), self.disposal, self.seconds)
+
+    def _is_brief(self) -> bool:
+        looked = self.seconds.get((OWNER[Stage.LOCATE], ""), _QUICK)
+        return self.transfer().content_bytes < _BRIEF and looked < _QUICK
 
     def adopt(self, results: DrillResults) -> None:
         """Take over what another process measured: nothing is measured here any more."""
@@ -433,20 +441,23 @@ class Drill:
             if self._restored is not None:
                 self._restored.close()
             keep = self.run.options.keep_restored and self._restored is not None
+            reuse = self._spotless()
             sandbox, self._sandbox, self._restored = self._sandbox, None, None
-            self.disposal = sandbox.dispose(keep=keep, reuse=self._spotless())
+            self.disposal = sandbox.dispose(keep=keep, reuse=reuse)
             self.seconds["disposed", ""] = seconds = time.monotonic() - clock
             self.record.disposed(started, seconds, self.disposal)
         return self.disposal or Disposal()
 
     def _spotless(self) -> bool:
-        """Whether what was restored is what was backed up, by a digest that was recorded then, and nothing went wrong.
+        """Whether the bytes are what was recorded of them, every check passed, and nobody else's code saw them.
 
-        Only then may the process that read it serve another drill: what it tells of that one must not be in the hands
-        of bytes that somebody put into the store.
+        Only then may the process that read them serve another drill of the same store. A recorded digest keeps out who
+        can change a backup; who can write backup and digest of one target can also make others of that store.
         """
         transfer: Transfer | None = self._results.get(Stage.FETCH)
-        if transfer is None or self._broken is not None or transfer.absent or transfer.unusable:
+        if transfer is None or self._broken or transfer.broken or transfer.absent or transfer.unusable:
+            return False
+        if self.run.options.fresh_sandboxes or not all(case.case in CASES for case in self.cases):
             return False
         proved = transfer.digests and all(check.actual == check.expected for check in transfer.digests)
         return bool(proved) and self._content.undisputed

@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--keep-restored", action="store_true", help="Leave what was restored for inspection, and say where it is."
     )
+    group.addoption(
+        "--fresh-sandboxes", action="store_true", help="Give every drill a sandbox process that served no other one."
+    )
     group.addoption("--work-dir", metavar="DIR", default="", help="Where drills restore to (default: TMPDIR).")
     group.addoption("--reports-dir", metavar="DIR", default="", help="Where runs are written (default: reports).")
     group.addoption(
@@ -55,6 +58,13 @@ def pytest_configure(config: pytest.Config) -> None:
         start_controller(config, catalogue)
     elif config.getoption("tx", None):
         config.pluginmanager.register(_WithoutCatalogue(), "restore-drill-without-catalogue")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set a standard case up; here, in the plug-in itself, since it is loaded before any conftest and so comes last."""
+    running: Any = item.config.pluginmanager.get_plugin("restore-drill-running")
+    if running is not None:
+        running.set_up(item)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class RunOptions:
     keep_restored: bool = False
     work_dir: str = ""
     concurrency: int = 1
+    fresh_sandboxes: bool = False
 
 
 @dataclass

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from restore_drill.cases import CASES, POSITION
 from restore_drill.catalogue.models import RetentionRule
 from restore_drill.drill import Drill, DrillResults, StageBroken
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.facts import Located
 from restore_drill.model import PayloadForm, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget, sort_key
@@ -95,18 +95,18 @@ class TargetDrill:
         planned = self.outcomes[copy].planned if copy else {case for case in self.target.cases() if not case.copy}
         return "whole" if planned <= self._selected else "partial"
 
-    def look(self) -> None:
-        """Locate the first copy's snapshot, where a case needs one; what is wrong with it is kept."""
-        first = next((copy.name for copy in self.target.copies if self._needs(copy.name)), None)
-        if first is not None:
-            with contextlib.suppress(StageBroken):
-                self.drill(first).located()
+    def look(self, store: str) -> None:
+        """Locate the first copy's snapshot if it is in a store and a case needs it; what goes wrong is met again."""
+        first = next((copy for copy in self.target.copies if self._needs(copy.name)), None)
+        if first is not None and first.store_name == store:
+            with contextlib.suppress(StageBroken, RestoreDrillError):
+                self.drill(first.name).located()
 
-    def complete(self, meanwhile: Callable[[], None]) -> Iterator[tuple[str, DrillResults]]:
+    def complete(self, meanwhile: Callable[[str], None]) -> Iterator[tuple[str, DrillResults]]:
         """Run the drills of all copies at once, one after the other; for a process that does not judge.
 
         Args:
-            meanwhile: Called when something is being measured, in another process.
+            meanwhile: Called with a store's name when something is being measured, in another process.
         """
         for copy in self.target.copies:
             needs = self._needs(copy.name)

@@ -82,6 +82,8 @@ def test_its_end_costs_its_own_drill(tmp_path: Path, stage: str) -> None:
     )
     assert {case: outcome.verdicts[f"db-1/nas/{case}"] for case in CASES} == dict.fromkeys(CASES, "passed")
     assert outcome.drills["db-2/nas"]["verdict"] == "passed"
+    looked = [line for line in outcome.drills["db-1/nas"]["stages"] if line.get("stage") == "locate"]
+    assert len(looked) == 1, "what the one that died had looked up does not count"
     assert not project.left
     outcome.check_whole()
 

@@ -308,3 +308,37 @@ def test_what_a_users_own_fixture_prepares_is_there_before_the_first_drill(
     outcome = project.run(*workers)
     assert outcome.status == 0 and set(outcome.verdicts.values()) == {"passed"}
     assert (project.root / "unmounted").is_dir()
+
+
+_HOOK = """
+from pathlib import Path
+
+def pytest_runtest_setup(item):
+    if Path("unmounted").exists():
+        Path("unmounted").rename("stores")
+"""
+
+
+def test_what_a_users_own_setup_hook_prepares_is_there_before_the_first_drill(project: Project) -> None:
+    (project.root / "stores").rename(project.root / "unmounted")
+    project.file("drills/conftest.py", _HOOK)
+    outcome = project.run()
+    assert outcome.status == 0 and set(outcome.verdicts.values()) == {"passed"}
+
+
+_OVERRIDES = """
+import pytest
+
+@pytest.fixture
+def drill(drill):
+    with open("seen", "a") as file:
+        print(drill.case.case, file=file)
+    return drill
+"""
+
+
+def test_a_users_own_drill_fixture_is_used(project: Project) -> None:
+    project.file("drills/conftest.py", _OVERRIDES)
+    outcome = project.run()
+    assert outcome.status == 0
+    assert len((project.root / "seen").read_text().split()) == len(outcome.verdicts)

@@ -129,14 +129,15 @@ def _spare(drill: Drill) -> bool:
     ("content", "digest", "options", "waits"),
     [
         (database(), True, {}, True),
-        (database(70), True, {}, True),  # too few rows, as they were backed up: nobody put them there
+        (database(70), True, {}, False),
         (database(), False, {}, False),
         (database(), "0" * 64, {}, False),
         (b"no database", True, {}, False),
         (_damaged(), True, {}, False),
         (database(), True, {"keep_restored": True}, False),
+        (database(), True, {"fresh_sandboxes": True}, False),
     ],
-    ids=["good", "too few rows", "no digest", "wrong digest", "refused", "damaged", "kept"],
+    ids=["good", "too few rows", "no digest", "wrong digest", "refused", "damaged", "kept", "not wanted"],
 )
 def test_the_process_that_read_a_backup_serves_others_only_if_that_was_beyond_suspicion(
     job: Objects, make: Callable[..., TargetDrill], content: bytes, digest: Any, options: dict[str, Any], waits: bool
@@ -154,6 +155,62 @@ def test_the_process_that_read_a_backup_serves_others_only_if_that_was_beyond_su
     assert _spare(drill) is waits
     if isinstance(drill.disposal, Disposal) and drill.disposal.kept:
         assert Path(drill.disposal.kept).is_dir()
+
+
+def test_bytes_that_are_not_the_pinned_ones_are_not_beyond_suspicion_whatever_was_asked(
+    job: Objects, make: Callable[..., TargetDrill]
+) -> None:
+    """Who can write backup and digest is whom pins are for."""
+    from restore_drill.history import DrillSummary
+
+    first = make(frozen=True).drill("nas")
+    first.complete([], Stage.FETCH)
+    assert _spare(first)
+    artifact = first.transfer().artifacts[0]
+    summary = DrillSummary("r", "s", "k", 1.0, 2.0, True, pins={artifact["key"]: artifact["sha256"]}, content_bytes=1)
+    first.run.history.record("orders-db", "nas", summary)
+    job.put(NOW - HOUR, database(5))
+    again = make(frozen=True).drill("nas")
+    again.complete([], Stage.FETCH)
+    assert again.transfer().broken.keys() == {Stage.VERIFY}
+    assert not _spare(again)
+
+
+def test_a_process_that_a_users_own_case_reached_serves_nobody_else(
+    job: Objects, make: Callable[..., TargetDrill]
+) -> None:
+    whole = make()
+    drill = whole.drill("nas")
+    drill.cases = drill.cases | {PlannedCase("orders-db", "nas", "own", "test_mine")}
+    drill.complete([], Stage.RESTORE)
+    assert not _spare(drill)
+
+
+def test_the_next_target_is_looked_up_in_the_same_store_only(job: Objects, make: Callable[..., TargetDrill]) -> None:
+    whole = make()
+    whole.look("offsite")
+    assert whole.drill("nas").progress == 0
+    whole.look("nas")
+    assert whole.drill("nas").progress == 1
+
+
+def test_what_goes_wrong_while_looking_ahead_is_met_again(make: Callable[..., TargetDrill]) -> None:
+    whole = make()  # whose store is not there
+    whole.look("nas")
+    with pytest.raises(StageBroken):
+        whole.drill("nas").located()
+
+
+def test_nothing_is_looked_up_meanwhile_where_looking_took_long(
+    job: Objects, make: Callable[..., TargetDrill], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    for quick, expected in ((1e-9, []), (60.0, ["nas"])):
+        monkeypatch.setattr("restore_drill.drill._QUICK", quick)
+        whole = make()
+        cases = [case for case in whole.target.cases() if case.case == "rows"]
+        whole.drill("nas").complete(cases, Stage.RESTORE, looked.append)
+        assert looked == expected
 
 
 def test_every_stage_and_measurement_is_made_once(

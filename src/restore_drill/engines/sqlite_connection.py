@@ -27,8 +27,11 @@ Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int
 
 #: Instructions of SQLite's virtual machine between two looks at the clock (some ten milliseconds).
 _STEPS: Final = 200_000
-#: Bytes below which a database is small.
+#: Bytes below which a database is small, instructions between two looks at the clock there (one may call a function
+#: that takes a second), and seconds that are long.
 _SMALL: Final = 1 << 20
+_FEW_STEPS: Final = 50
+_LONG: Final = 0.02
 #: Seconds between two looks at what is left of the disk.
 _LOOK_EVERY: Final = 0.1
 #: More than any file: SQLite maps as much as it was compiled to (2 GiB by default).
@@ -61,13 +64,15 @@ class Deadline:
         until: ``time.monotonic()`` at which it is over.
         room: A directory of the disk that must not be filled: a short text can ask for endless rows.
         reserve: Bytes that must stay free there.
-        size: Bytes of the database, where they are known. Starting the thread takes longer than a small one does, of
-            which no part takes long that is not interpreted: there the progress handler starts it.
+        size: Bytes of the database, where they are known. Starting the thread takes longer than a small database
+            does: there the progress handler, called more often, starts it as soon as anything takes long.
     """
 
     def __init__(self, until: float, room: Path | None = None, reserve: int = 0, size: int | None = None) -> None:
         self.until = until
         self._later = size is not None and size < _SMALL
+        self._steps = _FEW_STEPS if self._later else _STEPS
+        self._begun = time.monotonic()
         self._room = room
         self._reserve = reserve
         self._full = False
@@ -100,11 +105,11 @@ class Deadline:
 
     def watch(self, connection: sqlite3.Connection) -> None:
         """Hold a connection to the deadline for as long as it lives."""
-        connection.set_progress_handler(self._progress, _STEPS)
+        connection.set_progress_handler(self._progress, self._steps)
         self._connections.append(connection)
 
     def _progress(self) -> int:
-        if self._later:
+        if self._later and time.monotonic() - self._begun > _LONG:
             self._later = False
             self._thread.start()
         return int(self.over)

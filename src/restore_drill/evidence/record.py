@@ -120,15 +120,30 @@ class DrillRecord:
 
 
 def read(directory: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """What the processes of a run recorded, by (target, copy), in order; a line that a crash cut short is left out."""
+    """What the processes of a run recorded, by (target, copy), in order; a line that a crash cut short is left out.
+
+    Of a drill that was begun again, because the process that had begun it ended, only the last beginning counts.
+    """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in sorted((directory / "facts").glob("*.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                target, copy = entry.pop("drill")
-                found.setdefault((target, copy), []).append(entry)
+    for path in (directory / "facts").glob("*.jsonl"):
+        for drill, lines in _read(path).items():
+            if drill not in found or _begun(lines) > _begun(found[drill]):
+                found[drill] = lines
     return found
+
+
+def _read(path: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            target, copy = entry.pop("drill")
+            found.setdefault((target, copy), []).append(entry)
+    return found
+
+
+def _begun(lines: Sequence[Mapping[str, Any]]) -> str:
+    return str(lines[0].get("started", ""))
 
 
 def _open(path: str) -> int:

@@ -35,6 +35,7 @@ _VIEW = pytest.StashKey["CaseView"]()
 _BEARS = pytest.StashKey[bool]()
 #: What a standard case uses, as pytest has it: any other fixture comes before the drill.
 _ONLY = frozenset({"drill", "request"})
+_PLUGIN = "restore_drill.pytest_plugin"
 
 
 class Running:
@@ -46,6 +47,7 @@ class Running:
         self._selected: dict[str, list[PlannedCase]] = {}
         self._whole: TargetDrill | None = None
         self._ahead: Ahead | None = None
+        self._shortens = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected: it decides what is measured and who bears a cause."""
@@ -58,6 +60,7 @@ class Running:
                 self._ahead = self._plan_ahead()
             if self._ahead is None:
                 launcher.prestart()  # it is ready by the time that the first snapshot is located
+            self._shortens = _may_shorten(session.config)
             gc.freeze()  # thousands of items live as long as the session: looking at them again and again is in vain
 
     def _plan_ahead(self) -> Ahead | None:
@@ -72,11 +75,12 @@ class Running:
         teller = lambda: SharedProgress(directory, f"ahead.{os.getpid()}")  # noqa: E731 - made in the other process
         return Ahead(self._run, tasks, teller) if len(tasks) > 1 else None
 
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Give a case that uses nothing else its drill here: setting a fixture up costs more than judging facts."""
-        if getattr(item.config.option, "setupshow", False):
-            return  # --setup-plan shows fixtures and sets none up
-        if CASE in item.stash and isinstance(item, pytest.Function) and _ONLY.issuperset(item.fixturenames):
+    def set_up(self, item: pytest.Item) -> None:
+        """Give a case that uses nothing but our own fixture its drill: setting a fixture up costs more than judging.
+
+        Called when everybody else's ``pytest_runtest_setup`` is through, and before pytest's own sets fixtures up.
+        """
+        if self._shortens and CASE in item.stash and isinstance(item, pytest.Function) and _uses_only_ours(item):
             item.funcargs["drill"] = self.view(item)
 
     def view(self, item: pytest.Item) -> CaseView:
@@ -146,6 +150,8 @@ class Running:
             report.duration += self._whole.drill(case.copy).seconds_elsewhere(case)
         if call.when == "teardown":  # where JUnit and the terminal take them from
             report.user_properties = _properties(item)
+            if _VIEW in item.stash:
+                del item.stash[_VIEW]  # what was measured is not kept until the end of the session
         return report
 
     def _result(
@@ -228,11 +234,28 @@ class Running:
 
     def _leave(self) -> None:
         whole, self._whole = self._whole, None
-        if whole is not None:
-            whole.close()
-            _settle_memory()
-            if self._ahead is not None and any(case.case == OWN for case in self._selected[whole.target.name]):
-                self._ahead.left()
+        if whole is None:
+            return
+        whole.close()
+        if self._ahead is not None and any(case.case == OWN for case in self._selected[whole.target.name]):
+            self._ahead.left()
+        del whole  # or it would be kept for good
+        _settle_memory()
+
+
+def _uses_only_ours(item: pytest.Function) -> bool:
+    """Whether no other fixture comes before the drill, and nobody has put another one in its place."""
+    known = item._fixtureinfo.name2fixturedefs.get("drill", ())
+    return _ONLY.issuperset(item.fixturenames) and len(known) == 1
+
+
+def _may_shorten(config: pytest.Config) -> bool:
+    """Whether drills may be set up by :meth:`Running.set_up`: nobody but pytest comes after it, or shows fixtures."""
+    if getattr(config.option, "setupshow", False):
+        return False
+    # The last one of these is called first.
+    modules = [impl.function.__module__ for impl in config.hook.pytest_runtest_setup.get_hookimpls()]
+    return all(module.startswith("_pytest.") for module in modules[: modules.index(_PLUGIN)])
 
 
 def _settle_memory() -> None:

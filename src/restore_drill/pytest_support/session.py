@@ -94,6 +94,7 @@ def _options(config: pytest.Config) -> RunOptions:
         snapshot=config.getoption("--snapshot"),
         keep_restored=config.getoption("--keep-restored"),
         work_dir=config.getoption("--work-dir"),
+        fresh_sandboxes=config.getoption("--fresh-sandboxes"),
         concurrency=workers if isinstance(workers, int) and workers > 0 else len(config.getoption("tx", None) or [0]),
     )
 

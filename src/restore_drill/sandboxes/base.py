@@ -2,7 +2,8 @@
 
 A sandbox is a work directory and a way to run things over it. It MUST
 
-* be entered before and left after use; leaving it, however that comes about, ends what runs in it;
+* be entered before and left after use; leaving it, however that comes about, ends what runs in it, unless whoever
+  disposes of it allows that an idle process waits in the emptied directory for the next one;
 * give what runs in it an emptied environment, no credential of ours, bounded memory, file size and time;
 * survive whatever the bytes do to a call: the call fails, the next one runs in a fresh process;
 * say in ``facts`` what its network state is, without promising more than it enforces;
@@ -96,7 +97,7 @@ class Sandbox(ABC):
     work: Path
 
     @abstractmethod
-    def __init__(self, base: Path, *, run: str, name: str, limits: Limits) -> None:
+    def __init__(self, base: Path, *, run: str, name: str, limits: Limits, circle: str = "") -> None:
         """Prepare a sandbox; nothing is created yet.
 
         Args:
@@ -104,6 +105,7 @@ class Sandbox(ABC):
             run: Id of the run, part of every name it makes.
             name: What it is for: ``<target>.<copy>``.
             limits: What it may use.
+            circle: Only within it may a sandbox be handed on to another one, see :meth:`dispose`.
         """
 
     @abstractmethod
@@ -170,5 +172,5 @@ class Sandbox(ABC):
         Args:
             keep: Leave the work directory for inspection, and say where.
             reuse: What was in it is beyond suspicion: the emptied directory, and a process that waits in it, may serve
-                another sandbox of the same run.
+                another sandbox of the same run, limits and circle.
         """

@@ -36,6 +36,7 @@ class _Spare:
     place: workspace.Place
     worker: Worker
     served: int
+    circle: str
 
     def end(self) -> None:
         self.worker.end()
@@ -54,14 +55,16 @@ class DirectorySandbox(Sandbox):
     Args:
         base: Directory below which its own is made.
         run: The run's id, which becomes part of the directory's name.
-        name: What it is for, ditto.
+        name: What it is for, ditto; one that was handed on keeps the name of the first.
         limits: What its processes may use.
+        circle: Within which it may be handed on.
     """
 
     name = "directory"
 
-    def __init__(self, base: Path, *, run: str, name: str, limits: Limits) -> None:
+    def __init__(self, base: Path, *, run: str, name: str, limits: Limits, circle: str = "") -> None:
         self.limits = limits
+        self._circle = circle
         self._base = base
         self._run = run
         self._label = name
@@ -197,7 +200,9 @@ class DirectorySandbox(Sandbox):
 
     def _take_spare(self, directory: workspace.RunDirectory) -> _Spare | None:
         spare = cast("_Spare | None", directory.take_spare())
-        if spare is None or (spare.worker.usable and spare.worker.limits == self.limits):
+        if spare is None:
+            return None
+        if spare.worker.usable and (spare.worker.limits, spare.circle) == (self.limits, self._circle):
             return spare
         spare.end()
         directory.remove(spare.place)
@@ -220,7 +225,7 @@ class DirectorySandbox(Sandbox):
             return False
         if directory.empty(place):
             return False
-        directory.spare = _Spare(place, worker, self._served)
+        directory.spare = _Spare(place, worker, self._served, self._circle)
         self._workers, self._worker, self._pending, self._place = [], None, None, None
         _undisposed.discard(self)
         return True

@@ -242,3 +242,11 @@ def test_a_tree_is_counted_alike_with_and_without_a_manifest(tree: Path, threads
             assert listed[name] == plain[name], name
         assert plain["newest"] == when
         os.utime(tree / newest, (0, -9_000))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_is_left_open(tree: Path, threads: int) -> None:
+    write_manifest(tree)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    compared(tree, threads)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

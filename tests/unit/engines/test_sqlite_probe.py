@@ -340,6 +340,7 @@ def test_endless_questions_meet_their_deadline(work: Path, sql: str) -> None:
         ask(work, sql, seconds=0.2)
 
 
+COUNTING = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT max(i) FROM n"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
 
@@ -356,11 +357,25 @@ def test_of_a_small_database_the_thread_is_started_only_when_something_takes_lon
         Deadline(time.monotonic() + 60, size=40_960) as deadline,
     ):
         deadline.watch(connection)
-        connection.execute("SELECT 1").fetchall()
+        deadline._begun = time.monotonic() + 60
+        connection.execute(COUNTING).fetchall()
         assert deadline._thread.ident is None
-        connection.execute(ENDLESS.replace("FROM n)", "FROM n WHERE i < 200000)")).fetchall()
+        deadline._begun = time.monotonic() - 1
+        connection.execute(COUNTING).fetchall()
         assert deadline._thread.is_alive()
     assert not deadline._thread.is_alive()
+
+
+def test_a_small_database_whose_functions_take_long_meets_its_deadline() -> None:
+    """A hundred bytes can ask for a second an instruction."""
+    slow = "length(replace(hex(zeroblob(3000000 + i)), '0', 'x'))"
+    with (
+        contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection,
+        Deadline(time.monotonic() + 0.2, size=8192) as deadline,
+    ):
+        deadline.watch(connection)
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            connection.execute(COUNTING.replace("max(i)", f"max({slow})")).fetchall()
 
 
 @pytest.mark.parametrize("size", [None, 1 << 20])

@@ -53,8 +53,9 @@ def test_only_the_first_stage_is_announced(record: DrillRecord, tmp_path: Path) 
 
 
 def test_a_stage_that_broke_has_no_facts(record: DrillRecord, tmp_path: Path) -> None:
+    record.begin(Stage.LOCATE, NOW)
     record.end(Stage.LOCATE, NOW, 1, None)
-    assert lines(tmp_path)[0]["facts"] is None
+    assert lines(tmp_path)[1]["facts"] is None
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -113,6 +114,18 @@ def test_the_drills_of_a_process_share_a_file(tmp_path: Path) -> None:
         ("orders-db", "nas"): [0, 2, 3],
         ("orders-db", "offsite"): [1],
     }
+
+
+def test_of_a_drill_that_was_begun_again_the_last_beginning_counts(tmp_path: Path) -> None:
+    """Whatever the numbers of the processes: the first one ended in the middle of it."""
+    for process, (later, points) in {"9": (1, 4), "10": (0, 3)}.items():
+        facts = FactsFile(tmp_path)
+        facts.path = str(tmp_path / "facts" / f"{process}.jsonl")
+        record = DrillRecord(facts, "orders-db", "nas")
+        record.begin(Stage.LOCATE, NOW + timedelta(seconds=later))
+        record.end(Stage.LOCATE, NOW + timedelta(seconds=later), 0.1, {"points": points})
+        facts.close()
+    assert [line["facts"] for line in lines(tmp_path) if "facts" in line] == [{"points": 4}]
 
 
 def test_what_several_processes_recorded_is_read_together(tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ def enter(tmp_path: Path) -> Iterator[Make]:
     """Enter a sandbox of one run."""
     made: list[DirectorySandbox] = []
 
-    def make(name: str = "target.copy", *, run: str = "test", limits: Limits | None = None) -> DirectorySandbox:
-        made.append(DirectorySandbox(tmp_path, run=run, name=name, limits=limits or Limits()).__enter__())
+    def make(
+        name: str = "target.copy", *, run: str = "test", limits: Limits | None = None, circle: str = ""
+    ) -> DirectorySandbox:
+        sandbox = DirectorySandbox(tmp_path, run=run, name=name, limits=limits or Limits(), circle=circle)
+        made.append(sandbox.__enter__())
         return made[-1]
 
     yield make
@@ -159,6 +162,14 @@ def test_other_limits_need_another_process(enter: Make) -> None:
     met(first, "one")
     leave(first)
     second = enter(limits=Limits(memory=1 << 30))
+    assert met(second, "two") == [] and second.work != first.work
+
+
+def test_another_circle_needs_another_process(enter: Make) -> None:
+    first = enter(circle="nas")
+    met(first, "one")
+    leave(first)
+    second = enter(circle="offsite")
     assert met(second, "two") == [] and second.work != first.work
 
 

@@ -59,8 +59,7 @@ class Examination:
         hashed = Summary()
         compared: Counter[str] = Counter()
         wrong: dict[str, list[str]] = {"mismatched": [], "missing": [], "through": []}
-        workers = threads if self.manifest else 1
-        for answer in spread(self._tasks(workers), self._work, workers=workers, until=until):
+        for answer in self._answers(threads if self.manifest else 1, until):
             if "walked" in answer:
                 walked = answer["walked"]
                 continue
@@ -71,6 +70,13 @@ class Examination:
         summary = Summary(**walked.pop("summary"))
         summary.add(hashed.bytes, hashed.newest)
         return self._conclude({**summary.facts(), **walked}, compared, wrong)
+
+    def _answers(self, workers: int, until: float) -> Iterator[dict[str, Any]]:
+        try:
+            yield from spread(self._tasks(workers), self._work, workers=workers, until=until)
+        finally:
+            if self.verifier is not None:
+                self.verifier.close()
 
     def _tasks(self, workers: int) -> Iterator[Any]:
         yield _WALK

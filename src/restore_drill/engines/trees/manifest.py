@@ -145,6 +145,12 @@ class Verifier:
         self._newest: int | None = None
         self._make = {length: getattr(hashlib, name) for length, name in manifest.algorithms.items()}
 
+    def close(self) -> None:
+        """Let go of the directory that was last looked into."""
+        self._near, near = ("", None), self._near[1]
+        if near is not None:
+            os.close(near)
+
     def verify(self, span: Span) -> dict[str, Any]:
         """Hash a slice of the listed files: how many match, and the names of those that do not or are not there.
 
