@@ -1,9 +1,9 @@
 """Drill in a process of its own while this one judges and reports what it measured before.
 
-One drill runs at a time, as without: only the judging, which is pytest's work, goes on meanwhile, and while a short
-measurement is waited for the next target's snapshot is looked up. The process is forked
-when the first drill begins, so that it has whatever plug-ins, clocks and variables this one has by then; it never
-returns into pytest. When it dies, the drill it died in could not be verified, and the next ones get another process.
+One drill runs at a time, as without: only the judging, which is pytest's work, goes on meanwhile; and while a short
+measurement is waited for, the next target's snapshot is looked up. The process is forked when the first drill begins,
+so that it has whatever plug-ins, clocks and variables this one has by then; it never returns into pytest. When it dies,
+the drill it died in could not be verified, and the next ones get another process.
 """
 
 from __future__ import annotations

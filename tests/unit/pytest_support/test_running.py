@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.config import get_config
 
 from restore_drill.pytest_support.running import _PLUGIN, _may_shorten
 
@@ -35,9 +36,19 @@ def test_it_does_not_where_fixtures_are_shown() -> None:
     assert not _may_shorten(_config("_pytest.runner", _PLUGIN, setupshow=True))
 
 
-def test_pytest_calls_us_when_everybody_else_is_through(pytestconfig: pytest.Config) -> None:
+def test_pytest_calls_us_when_everybody_else_is_through() -> None:
     """The names and the order that the decision rests on are pytest's."""
-    modules = [impl.function.__module__ for impl in pytestconfig.hook.pytest_runtest_setup.get_hookimpls()]
-    assert "_pytest.runner" in modules
-    if _PLUGIN in modules:
-        assert modules.index("_pytest.runner") < modules.index(_PLUGIN)
+    config = get_config()
+    config.pluginmanager.import_plugin(_PLUGIN)
+    assert _may_shorten(config)
+    config.pluginmanager.register(SimpleNamespace(pytest_runtest_setup=lambda item: None), "like a conftest")
+    assert _may_shorten(config)
+    modules = [impl.function.__module__ for impl in config.hook.pytest_runtest_setup.get_hookimpls()]
+    assert modules.index("_pytest.runner") < modules.index(_PLUGIN) < modules.index(__name__)
+
+
+def test_not_so_where_somebody_was_there_before_us() -> None:
+    config = get_config()
+    config.pluginmanager.register(SimpleNamespace(pytest_runtest_setup=lambda item: None), "mounts")
+    config.pluginmanager.import_plugin(_PLUGIN)
+    assert not _may_shorten(config)
