@@ -83,6 +83,7 @@ class Snapshot:
         sequence: The link's number in its chain, or ``None``.
         parents: The snapshots that must be restored before this one, oldest first.
         ambiguous: The name fits two instants (the double hour when summer time ends).
+        rotation: Its number where names are numbered anew with every backup, the lowest the newest; else ``None``.
     """
 
     taken_at: datetime
@@ -92,6 +93,7 @@ class Snapshot:
     sequence: int | None = None
     parents: tuple[Snapshot, ...] = ()
     ambiguous: bool = False
+    rotation: int | None = None
 
     @property
     def id(self) -> str:

@@ -20,6 +20,12 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\t" else _escaped(each) for each in text)
 
 
+def shorten(text: str, width: int = 60) -> str:
+    """A value in quotes as a message repeats it: on one line, and not longer than ``width``."""
+    quoted = repr(text)
+    return quoted if len(quoted) <= width else f"{quoted[: width - 2]}…{quoted[0]}"
+
+
 def printable_values(value: Any) -> Any:
     """The same for every text in plain values, names of fields included."""
     if isinstance(value, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -19,19 +20,44 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "stores": {
         "file": ("restore_drill.stores.local:LocalStore", ""),
         "s3": ("restore_drill.stores.s3:S3Store", ""),
+        "sftp": ("restore_drill.stores.sftp:SftpStore", "sftp"),
+        "http": ("restore_drill.stores.http:HttpStore", ""),
+        "https": ("restore_drill.stores.http:HttpStore", ""),
     },
     "codecs": {
         "gzip": ("restore_drill.codecs.gzip:GzipCodec", ""),
         "xz": ("restore_drill.codecs.xz:XzCodec", ""),
         "zstd": ("restore_drill.codecs.zstd:ZstdCodec", ""),
+        "bzip2": ("restore_drill.codecs.bzip2:Bzip2Codec", ""),
+        "lz4": ("restore_drill.codecs.lz4:Lz4Codec", "lz4"),
+        "lzip": ("restore_drill.codecs.lzip:LzipCodec", ""),
+        "zip": ("restore_drill.codecs.zip:ZipCodec", ""),
+        "7z": ("restore_drill.codecs.sevenzip:SevenZipCodec", ""),
         "age": ("restore_drill.codecs.age:AgeCodec", ""),
+        "openpgp": ("restore_drill.codecs.openpgp:OpenPgpCodec", ""),
+        "openssl": ("restore_drill.codecs.openssl:OpensslCodec", ""),
     },
     "archives": {
         "tar": ("restore_drill.archives.tar:TarArchive", ""),
+        "zip": ("restore_drill.archives.zip:ZipArchive", ""),
+        "7z": ("restore_drill.archives.sevenzip:SevenZipArchive", ""),
+    },
+    "manifests": {
+        "hashdeep": ("restore_drill.manifests.hashdeep:HashdeepManifest", ""),
+        "bagit": ("restore_drill.manifests.bagit:BagitManifest", ""),
+        "mtree": ("restore_drill.manifests.mtree:MtreeManifest", ""),
+        "rclone": ("restore_drill.manifests.rclone:RcloneManifest", ""),
+        "sums": ("restore_drill.manifests.sums:SumsManifest", ""),
+    },
+    "signatures": {
+        "gpg": ("restore_drill.signatures.gpg:GpgSignature", ""),
+        "minisign": ("restore_drill.signatures.minisign:MinisignSignature", ""),
+        "cosign": ("restore_drill.signatures.cosign:CosignSignature", ""),
     },
     "repositories": {
         "objects": ("restore_drill.repositories.objects:ObjectRepository", ""),
         "generations": ("restore_drill.repositories.generations:GenerationRepository", ""),
+        "prefixes": ("restore_drill.repositories.prefixes:PrefixRepository", ""),
     },
     "sandboxes": {
         "directory": ("restore_drill.sandboxes.directory:DirectorySandbox", ""),
@@ -39,6 +65,12 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "engines": {
         "sqlite": ("restore_drill.engines.sqlite:SqliteEngine", ""),
         "files": ("restore_drill.engines.files:FilesEngine", ""),
+        "csv": ("restore_drill.engines.csv:CsvEngine", ""),
+        "ndjson": ("restore_drill.engines.ndjson:NdjsonEngine", ""),
+        "parquet": ("restore_drill.engines.parquet:ParquetEngine", "parquet"),
+        "git": ("restore_drill.engines.git:GitEngine", ""),
+        "ldif": ("restore_drill.engines.ldif:LdifEngine", ""),
+        "etcd": ("restore_drill.engines.etcd:EtcdEngine", ""),
     },
     "checks": {
         "integrity": ("restore_drill.checks.integrity:IntegrityCheck", ""),
@@ -84,6 +116,58 @@ def load(plug: str, name: str) -> Any:
     raise UsageProblem(f"{plug} has nothing called {name!r}", remedy=hint)
 
 
+def store_of(scheme: str) -> Any:
+    """The class of the store that serves urls of a scheme.
+
+    Third parties are imported only for one that no built-in has.
+
+    Raises:
+        UsageProblem: No store of this scheme is registered.
+        CouldNotVerify: The library it needs is not installed.
+    """
+    if scheme not in BUILT_IN["stores"]:
+        for name in names("stores"):
+            if name not in BUILT_IN["stores"] and scheme in load("stores", name).schemes:
+                return load("stores", name)
+    return load("stores", scheme)
+
+
+def library(module: str, needed_by: str, extra: str) -> Any:
+    """Import a library that only some users need, or a module of ours that rests on one.
+
+    Args:
+        module: Its whole name.
+        needed_by: What is of no use without it, in words: ``an sftp: store``.
+        extra: The extra that installs it.
+
+    Raises:
+        CouldNotVerify: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise CouldNotVerify(
+            f"{needed_by} needs {problem.name or module}, which is not installed",
+            remedy=f"pip install 'pytest-restore-drill[{extra}]'",
+        ) from problem
+
+
+def require(plug: str, kind: Any) -> None:
+    """Look for the modules that a plug's class names in its ``libraries``, without importing them.
+
+    Raises:
+        CouldNotVerify: One is not installed; the remedy names the extra.
+    """
+    missing = [module for module in kind.libraries if importlib.util.find_spec(module) is None]
+    if missing:
+        raise _missing(plug, kind.name, missing[0], BUILT_IN[plug].get(kind.name, ("", ""))[1])
+
+
+def _missing(plug: str, name: str, what: str, extra: str) -> CouldNotVerify:
+    remedy = f"pip install 'pytest-restore-drill[{extra}]'" if extra else f"Install the package that has {what}."
+    return CouldNotVerify(f"{plug} {name!r} needs {what}, which is not installed", remedy=remedy)
+
+
 @cache
 def _import(plug: str, name: str, target: str, extra: str) -> Any:
     # An entry point may name extras behind its target: "package.module:Class [extra]".
@@ -95,6 +179,4 @@ def _import(plug: str, name: str, target: str, extra: str) -> Any:
             f"{plug} {name!r} cannot be used: {module} has no {attribute}", remedy="Update the package that brings it."
         ) from problem
     except ImportError as problem:
-        missing = problem.name or str(problem)
-        remedy = f"pip install 'pytest-restore-drill[{extra}]'" if extra else f"Install the package that has {missing}."
-        raise CouldNotVerify(f"{plug} {name!r} needs {missing}, which is not installed", remedy=remedy) from problem
+        raise _missing(plug, name, problem.name or str(problem), extra) from problem

@@ -17,7 +17,7 @@ from typing import Protocol
 from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCopy
-from restore_drill.registry import BUILT_IN, load, names
+from restore_drill.registry import store_of
 from restore_drill.state import open_state
 from restore_drill.stores.base import Store
 
@@ -130,12 +130,7 @@ def store_class(url: str) -> type[Store]:
         UsageProblem: No store of this scheme is registered.
         CouldNotVerify: Its library is not installed.
     """
-    scheme = url.partition(":")[0]
-    if scheme not in BUILT_IN["stores"]:
-        for name in names("stores"):
-            if name not in BUILT_IN["stores"] and scheme in load("stores", name).schemes:
-                return load("stores", name)  # type: ignore[no-any-return]
-    return load("stores", scheme)  # type: ignore[no-any-return]
+    return store_of(url.partition(":")[0].lower())  # type: ignore[no-any-return]
 
 
 def new_run_id(now: float) -> str:

@@ -170,8 +170,8 @@ class BucketState(State):
 
     def _ask(self, purpose: str, request: Callable[[], _Answer], foreseen: frozenset[str]) -> _Answer | None:
         """The answer of a request, again where that may help; ``None`` for an error that was foreseen."""
-        from restore_drill.stores.s3_client import Patience
         from restore_drill.stores.s3_errors import diagnose
+        from restore_drill.stores.trying import Patience
 
         patience = Patience(self._settings.retries)
         while True:

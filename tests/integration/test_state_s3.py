@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_used_is_told_and_never_taken_for_an_empty_one(
         url = "s3://no-such-bucket/x"
     elif what == "server":
         endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
-        monkeypatch.setattr("restore_drill.stores.s3_client.FIRST_PAUSE", 0.0)
+        monkeypatch.setattr("restore_drill.stores.trying.FIRST_PAUSE", 0.0)
     else:
         monkeypatch.delenv("STATE_SECRET_ACCESS_KEY")
     broken: Any = bucket_state(endpoint, url)

@@ -50,13 +50,13 @@ def test_a_wrong_name_suggests_the_nearest() -> None:
     assert raised.value.remedy == "Did you mean sqlite?"
     with pytest.raises(UsageProblem) as raised:
         load("engines", "zzz")
-    assert raised.value.remedy == "Registered are sqlite, files."
+    assert raised.value.remedy.startswith("Registered are sqlite, files, csv")
 
 
 def test_a_third_party_is_known_and_never_hides_what_is_built_in(register: Register) -> None:
     register("mumps", "mumps_engine:Mumps [fast]", mumps_engine="class Mumps:\n    name = 'mumps'\n")
     register("sqlite", "mumps_engine:Mumps")
-    assert names("engines") == ["sqlite", "files", "mumps"]
+    assert names("engines") == [*registry.BUILT_IN["engines"], "mumps"]
     assert load("engines", "mumps").name == "mumps"
     assert load("engines", "sqlite").__module__ == "restore_drill.engines.sqlite"
 

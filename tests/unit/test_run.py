@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
-from restore_drill import run as module
+from restore_drill import registry
 from restore_drill.errors import UsageProblem
 from restore_drill.run import Run, RunOptions, Silent, new_run_id, store_class
 from restore_drill.stores.local import LocalStore
@@ -75,9 +75,9 @@ def test_urls_name_their_store_by_scheme(monkeypatch: pytest.MonkeyPatch) -> Non
     class Mirror:
         schemes = ("mirror", "mirrors")
 
-    known = module.load
-    monkeypatch.setattr(module, "names", lambda plug: [*module.BUILT_IN[plug], "mirror"])
-    monkeypatch.setattr(module, "load", lambda plug, name: Mirror if name == "mirror" else known(plug, name))
+    known = registry.load
+    monkeypatch.setattr(registry, "names", lambda plug: [*registry.BUILT_IN[plug], "mirror"])
+    monkeypatch.setattr(registry, "load", lambda plug, name: Mirror if name == "mirror" else known(plug, name))
     assert store_class("mirrors://there") is Mirror
     with pytest.raises(UsageProblem, match="nothing called 'elsewhere'"):
         store_class("elsewhere://there")

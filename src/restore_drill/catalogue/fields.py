@@ -7,6 +7,7 @@ Each is written as text with its unit, and each has a pattern for editors in the
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -118,10 +119,32 @@ def _secret(value: Any, info: ValidationInfo) -> SecretReference:
     if isinstance(value, dict) and set(value) == {"command"} and _is_argv(value["command"]):
         return SecretReference("command", "\0".join(value["command"]))
     try:
+        if isinstance(value, dict) and "sops" in value and set(value) <= {"sops", "identity"}:
+            return _in_sops(value, info, base)
         return parse_reference(value if isinstance(value, str) else "", base)
     except ValueError as problem:
         # A type of its own: whoever reports it must show neither the value nor the line it stands on.
         raise PydanticCustomError("secret", "{message}", {"message": str(problem)}) from problem
+
+
+def _in_sops(value: dict[str, Any], info: ValidationInfo, base: Path) -> SecretReference:
+    identity = _secret(value["identity"], info) if "identity" in value else None
+    if identity is not None and identity.kind == "sops":
+        raise ValueError("the identity that opens a file of SOPS cannot stand in one")
+    return SecretReference.in_sops(value["sops"] if isinstance(value["sops"], str) else "", base, identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A value that stands where secrets do and is none, as whoever declared it says."""
+
+    value: Any
+
+
+def _given(value: Any, info: ValidationInfo) -> SecretReference | str | int | bool:
+    if isinstance(value, Plain):
+        return value.value  # type: ignore[no-any-return]  # judged where its format is known
+    return _secret(value, info)
 
 
 def _is_argv(value: Any) -> bool:
@@ -129,7 +152,7 @@ def _is_argv(value: Any) -> bool:
 
 
 def _endpoint(value: Any, info: ValidationInfo) -> str | SecretReference:
-    if isinstance(value, str) and not value.startswith(("env:", "file:")):
+    if isinstance(value, str) and not value.startswith(("env:", "file:", "sops:")):
         return value
     return _secret(value, info)
 
@@ -226,24 +249,43 @@ RelativeName = Annotated[str, Field(min_length=1), AfterValidator(_relative)]
 #: For a choice of words of which one is ``off``.
 OffIsAWord = BeforeValidator(_off)
 
-_REFERENCE = {"type": "string", "pattern": "^(env|file):.+$"}
+_REFERENCE = {"type": "string", "pattern": "^((env|file):.+|sops:.+#.+)$"}
 _COMMAND = {
     "type": "object",
     "properties": {"command": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
     "required": ["command"],
     "additionalProperties": False,
 }
-_SECRET_EXAMPLES = ["env:ORDERS_AGE_KEY", "file:/run/secrets/age.key", {"command": ["vault", "kv", "get", "age"]}]
+_IN_SOPS = {
+    "type": "object",
+    "properties": {
+        "sops": {"type": "string", "pattern": "^.+#.+$"},
+        "identity": {"anyOf": [{"type": "string", "pattern": "^(env|file):.+$"}, _COMMAND]},
+    },
+    "required": ["sops"],
+    "additionalProperties": False,
+}
+_SECRET_EXAMPLES = [
+    "env:ORDERS_AGE_KEY", "file:/run/secrets/age.key", "sops:secrets.yaml#orders.identity",
+    {"sops": "secrets.yaml#orders.identity", "identity": "env:MY_IDENTITY"}, {"command": ["vault", "kv", "get", "age"]},
+]  # fmt: skip
 Secret = Annotated[
     SecretReference,
     PlainValidator(_secret),
     PlainSerializer(str),
-    WithJsonSchema({"anyOf": [_REFERENCE, _COMMAND], "examples": _SECRET_EXAMPLES}),
+    WithJsonSchema({"anyOf": [_REFERENCE, _COMMAND, _IN_SOPS], "examples": _SECRET_EXAMPLES}),
+]
+#: A secret, or what a validator before it marked as :class:`Plain`.
+GivenValue = Annotated[
+    SecretReference | str | int | bool,
+    PlainValidator(_given),
+    PlainSerializer(lambda value: str(value) if isinstance(value, SecretReference) else value),
+    WithJsonSchema({"anyOf": [_REFERENCE, _COMMAND, _IN_SOPS], "examples": _SECRET_EXAMPLES}),
 ]
 #: A URL, or where it is kept when it is nobody else's business.
 Endpoint = Annotated[
     str | SecretReference,
     PlainValidator(_endpoint),
     PlainSerializer(str),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^(https?://|env:|file:).+$"}, _COMMAND]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^(https?://|env:|file:|sops:).+$"}, _COMMAND, _IN_SOPS]}),
 ]

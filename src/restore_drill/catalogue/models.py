@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from restore_drill.catalogue.copies import ChecksumRule, CopyModel, Decrypt, RetentionRule, SizeRule
+from restore_drill.catalogue.copies import ChecksumRule, CopyModel, RetentionRule, SizeRule
+from restore_drill.catalogue.decrypting import Decrypt
 from restore_drill.catalogue.expect import ApprovedException, Expect
 from restore_drill.catalogue.fields import Duration, Many, Options, Part, Size, Slug, Text, TimeZone
-from restore_drill.catalogue.places import DEFAULT_TIERS, Credentials, StateModel, StoreModel, Tier
+from restore_drill.catalogue.places import DEFAULT_TIERS, StateModel, StoreModel, Tier
 
 __all__ = [
-    "DEFAULT_TIERS", "ApprovedException", "CatalogueModel", "ChecksumRule", "CopyModel", "Credentials", "Deadlines",
+    "DEFAULT_TIERS", "ApprovedException", "CatalogueModel", "ChecksumRule", "CopyModel", "Deadlines",
     "Expect", "Live", "RetentionRule", "SizeRule", "StateModel", "StoreModel", "TargetModel", "Tier", "UnpackLimits",
 ]  # fmt: skip
 
@@ -103,7 +104,7 @@ class TargetModel(Part):
     )
     checksum: ChecksumRule = Field(ChecksumRule(), description="Where digests are recorded.", examples=["required"])
     decrypt: Decrypt = Field(
-        default_factory=dict, description="Keys by format, for every copy.",
+        default_factory=dict, description="Keys (and what else must be known) by format, for every copy.",
         examples=[{"age": {"identity": "env:ORDERS_AGE_KEY"}}],
     )  # fmt: skip
     size: SizeRule = Field(

@@ -12,8 +12,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from restore_drill.catalogue.fields import Duration, Endpoint, Options, Part, Secret, Text, with_short_form
-from restore_drill.secrets import SecretReference
+from restore_drill.catalogue.fields import Duration, Endpoint, Options, Part, Secret, Slug, Text, with_short_form
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -34,14 +33,6 @@ DEFAULT_TIERS: Mapping[str, Tier] = {
 }
 
 
-class Credentials(Part):
-    """Keys for a store, where its own provider chain is not used."""
-
-    access_key_id: Secret = Field(description="Access key id.", examples=["env:BACKUP_KEY_ID"])
-    secret_access_key: Secret = Field(description="Secret access key.", examples=["env:BACKUP_SECRET"])
-    session_token: Secret | None = Field(None, description="Session token.", examples=["env:BACKUP_TOKEN"])
-
-
 class Address(Part):
     """Where something is kept, and how to get there."""
 
@@ -55,8 +46,8 @@ class Address(Part):
         None, description="Profile of the shared AWS configuration.", examples=["backup-reader"]
     )
     path_style: bool = Field(False, description="Address buckets by path instead of by host name.", examples=[True])
-    credentials: Credentials | None = Field(
-        None, description="Keys, where boto3's own chain is not used.",
+    credentials: dict[Slug, Secret] | None = Field(
+        None, description="Secrets by the names that this kind of store has for them (docs/formats.md lists them).",
         examples=[{"access_key_id": "env:BACKUP_KEY_ID", "secret_access_key": "env:BACKUP_SECRET"}],
     )  # fmt: skip
 
@@ -65,8 +56,8 @@ class StoreModel(Address):
     """A place that holds backups."""
 
     url: Text = Field(
-        description="Where it is: file:///path, file:path (relative to the catalogue's directory) or "
-        "s3://bucket/prefix. What follows file: is a path as it stands, without percent-encoding.",
+        description="Where it is: file:///path, file:path (relative to the catalogue's directory), s3://bucket/prefix, "
+        "or what docs/formats.md lists. What follows file: is a path as it stands, without percent-encoding.",
         examples=["s3://acme-backups/prod"],
     )
     media: Text = Field(
@@ -94,7 +85,9 @@ class StoreModel(Address):
     )
     retries: int = Field(4, ge=0, le=20, description="How often a broken read is resumed.", examples=[4])
     options: Options = Field(
-        default_factory=dict, description="Options of a store that a plug-in brought.", examples=[{"bucket": "b"}]
+        default_factory=dict,
+        description="Options that only this kind of store has (docs/formats.md lists them).",
+        examples=[{"known_hosts": "ssh/known_hosts"}],
     )
 
 
@@ -112,14 +105,6 @@ class StateModel(Address):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The url alone is enough."""
         return with_short_form(schema, handler, {"type": "string", "minLength": 1})
-
-
-def secrets_of(credentials: Credentials | None) -> dict[str, SecretReference]:
-    """The credentials of a store as named secrets."""
-    if credentials is None:
-        return {}
-    found = {name: getattr(credentials, name) for name in type(credentials).model_fields}
-    return {name: secret for name, secret in found.items() if secret is not None}
 
 
 def local_root(url: str, base: Path) -> Path | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from restore_drill.errors import RestoreDrillError
+from restore_drill.printable import shorten as shorten
 from restore_drill.secrets import redact
 
 #: Columns of a source line that are shown at most.
@@ -18,7 +19,7 @@ _LISTED = 14
 #: A key whose value may be a secret, with a value that is not a reference to one.
 _SECRETISH = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase)?|pwd|secret|token|credential|identity|private|signature|\bkey|_key|apikey)"
-    r"[\w-]*[\"']?\s*:\s*(?!\s*(?:[\"']?(?:env|file):|[\[{#]|$))"
+    r"[\w-]*[\"']?\s*:\s*(?!\s*(?:[\"']?(?:env|file|sops):|[\[{#]|$))"
 )
 
 
@@ -127,12 +128,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return f"did you mean {folded[near[0]]!r}?"
     listed = ", ".join(names[:_LISTED])
     return f"known: {listed}{', …' if len(names) > _LISTED else ''}" if names else ""
-
-
-def shorten(text: str, width: int = 60) -> str:
-    """A value in quotes as a message repeats it: on one line, and not longer than ``width``."""
-    quoted = repr(text)
-    return quoted if len(quoted) <= width else f"{quoted[: width - 2]}…{quoted[0]}"
 
 
 def _window(line: str, column: int) -> tuple[str, int]:

@@ -17,8 +17,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from restore_drill.catalogue import fields
+from restore_drill.catalogue.decrypting import options_of
 from restore_drill.catalogue.schema import LEFT_TO_DEFAULTS, Schema, json_schema
 from restore_drill.quantities import format_duration
+from restore_drill.registry import BUILT_IN, load
 
 BEGIN = "<!-- reference: begin (made by python -m restore_drill.catalogue.reference) -->"
 END = "<!-- reference: end -->"
@@ -27,11 +29,11 @@ END = "<!-- reference: end -->"
 SECTIONS = {
     "Tier": "tiers.NAME",
     "StoreModel": "stores.NAME",
-    "Credentials": "credentials",
     "StateModel": "state",
     "TargetModel": "targets.NAME",
     "CopyModel": "copies.NAME",
     "ChecksumRule": "checksum",
+    "SignatureRule": "checksum.signature",
     "RetentionRule": "retention",
     "SizeRule": "size",
     "Live": "live",
@@ -62,7 +64,8 @@ def reference() -> str:
     """Every option of the catalogue: a table for each of its parts, in Markdown."""
     schema = json_schema()
     parts = [("the file", schema), *((where, schema["$defs"][name]) for name, where in SECTIONS.items())]
-    return "\n".join(line for where, part in parts for line in _section(where, part))
+    sections = (line for where, part in parts for line in _section(where, part))
+    return "\n".join((*sections, *_formats()))
 
 
 def insert(page: str) -> str:
@@ -95,6 +98,25 @@ def _section(where: str, part: Schema) -> Iterator[str]:
     yield ""
 
 
+def _formats() -> Iterator[str]:
+    """What formats want to be told beside their keys."""
+    for codec in BUILT_IN["codecs"]:
+        options = options_of(codec)
+        if not options:
+            continue
+        keys = ", ".join(f"`{key}`" for key in load("codecs", codec).keys)
+        yield f"### decrypt.{codec}\n"
+        yield f"What its bytes do not tell, beside its secrets ({keys}).\n"
+        yield "| option | type | default | meaning | example |"
+        yield "|---|---|---|---|---|"
+        for name, option in options.items():
+            number = f"whole number {option.least} to {option.most}"
+            kind = " / ".join(_code(word) for word in option.choices) or number
+            default = "**required**" if option.default is None else _code(option.default)
+            yield f"| `{name}` | {kind} | {default} | {_cell(option.description)} | {_code(option.example)} |"
+        yield ""
+
+
 def _default(option: Schema) -> str:
     value = option.get("default")
     if value is None or value == []:
@@ -116,7 +138,7 @@ def _cell(text: str) -> str:
 def _type(option: Schema) -> str:
     written: list[Schema] = option.get("anyOf") or option.get("oneOf") or [option]
     forms = [form for form in written if form.get("type") != "null"]
-    if any(form.get("pattern", "").startswith("^(env|file)") for form in forms):
+    if any(form.get("pattern", "").startswith("^((env|file)") for form in forms):
         return "secret"
     return " or ".join(dict.fromkeys(_form(form) for form in forms))
 
@@ -142,7 +164,7 @@ def _link(name: str) -> str:
 
 
 def _mapping(form: Schema) -> str:
-    if "command" in form.get("properties", ()):
+    if {"command", "sops"} & form.get("properties", {}).keys():
         return "secret"
     inner = [*form.get("patternProperties", {}).values(), form.get("additionalProperties")]
     return f"{{name: {next((_type(each) for each in inner if isinstance(each, dict)), 'anything')}}}"

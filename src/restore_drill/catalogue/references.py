@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from restore_drill.cases import CASES
+from restore_drill.catalogue.decrypting import options_of
 from restore_drill.catalogue.expect import RESERVED_ROWS
 from restore_drill.catalogue.fields import is_slug, phrase_slug
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.places import DEFAULT_TIERS
 from restore_drill.catalogue.problems import shorten, suggest
+from restore_drill.codecs.base import Option
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Stage
 from restore_drill.registry import BUILT_IN, load, names
@@ -113,10 +115,24 @@ def _keys(draft: Draft, loc: Loc, codec: str, given: Mapping[str, Any]) -> None:
         known = load("codecs", codec).keys
     except CouldNotVerify:
         return  # what it needs is not installed: a drill that meets this format says so
-    for key in given:
-        if is_slug(key) and key not in known:
-            hint = suggest(key, known) or "it takes none: remove it"
+    options = options_of(codec)
+    for key, value in given.items():
+        if key in options:
+            _setting(draft, (*loc, key), key, options[key], value)
+        elif is_slug(key) and key not in known:
+            hint = suggest(key, [*known, *options]) or "it takes none: remove it"
             draft.report((*loc, key), f"{codec} has no key called {key!r}", hint, at_key=True)
+
+
+def _setting(draft: Draft, loc: Loc, name: str, option: Option, value: Any) -> None:
+    """Note a setting of a format that is none of what it may be."""
+    if option.choices:
+        if value not in option.choices:
+            hint = suggest(value, option.choices) if isinstance(value, str) else f"for example {option.example}"
+            draft.report(loc, f"{name!r} may be {', '.join(option.choices)}", hint)
+    elif type(value) is not int or not option.least <= value <= option.most:
+        message = f"{name!r} needs a whole number from {option.least} to {option.most}"
+        draft.report(loc, message, f"for example {option.example}")
 
 
 def _checks(draft: Draft, loc: Loc, target: Mapping[str, Any], known: list[str]) -> None:

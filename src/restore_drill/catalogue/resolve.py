@@ -7,11 +7,14 @@ import os.path
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from restore_drill.catalogue.models import ApprovedException, CatalogueModel, CopyModel, TargetModel
-from restore_drill.catalogue.places import DEFAULT_TIERS, Address, StateModel, StoreModel, Tier, local_root, secrets_of
+from restore_drill.catalogue.places import DEFAULT_TIERS, Address, StateModel, StoreModel, Tier, local_root
+from restore_drill.codecs.base import Given
 from restore_drill.patterns import PathPattern
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
+from restore_drill.registry import store_of
 from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
 
@@ -127,9 +130,7 @@ def _copy(
     )
 
 
-def _merged_keys(
-    general: Mapping[str, Mapping[str, SecretReference]], own: Mapping[str, Mapping[str, SecretReference]]
-) -> dict[str, dict[str, SecretReference]]:
+def _merged_keys(general: Mapping[str, Given], own: Mapping[str, Given]) -> dict[str, Given]:
     return {name: {**general.get(name, {}), **own.get(name, {})} for name in {**general, **own}}
 
 
@@ -141,7 +142,7 @@ def _store_settings(name: str, store: StoreModel, base: Path) -> StoreSettings:
         read_deadline=store.read_deadline.total_seconds(),
         retries=store.retries,
         ranges=store.ranges,
-        options={**_address_options(store), **store.options},
+        options={**_address_options(store), **_own_options(store, base)},
         secrets=_address_secrets(store),
     )
 
@@ -155,7 +156,8 @@ def _state_settings(state: StateModel, base: Path) -> StoreSettings:
 def _absolute(url: str, base: Path) -> str:
     """The url as stores take it: ``file://`` before an absolute path, others as they stand without a final slash."""
     local = local_root(url, base)
-    return f"file://{local}" if local is not None else url.rstrip("/")
+    scheme, _, rest = url.partition(":")
+    return f"file://{local}" if local is not None else f"{scheme.lower()}:{rest}".rstrip("/")
 
 
 def _address_options(address: Address) -> dict[str, str | bool]:
@@ -165,6 +167,14 @@ def _address_options(address: Address) -> dict[str, str | bool]:
     return {**options, "path_style": True} if address.path_style else options
 
 
+def _own_options(store: StoreModel, base: Path) -> dict[str, Any]:
+    """What stands under ``options:``, as the kind of store declares it."""
+    if not store.options:
+        return {}
+    known = store_of(store.url.partition(":")[0].lower()).options
+    return {name: known[name].read(value, base) for name, value in store.options.items()}
+
+
 def _address_secrets(address: Address) -> dict[str, SecretReference]:
-    secrets = secrets_of(address.credentials)
+    secrets = dict(address.credentials or {})
     return {**secrets, "endpoint": address.endpoint} if isinstance(address.endpoint, SecretReference) else secrets

@@ -10,14 +10,22 @@ A store MUST
 * end every wait at a deadline, and raise :class:`CouldNotVerify` with a remedy when it cannot be reached, does not
   know the credentials or denies access: an unreachable store is never an empty one.
 
-A store MAY offer ``scan`` (where names can stand for what is no object), ``local_path`` and ``failure_domain``. Every
-store passes :class:`restore_drill.testing.store.StoreConformance`.
+A store MAY offer ``scan`` (where names can stand for what is no object), ``recorded_digests`` (where it keeps digests
+of its objects), ``local_path`` and ``failure_domain``.
+
+A store DECLARES what a catalogue may say about it, and the catalogue is refused, with file, line and column, when it
+says anything else: its ``schemes``; its ``options`` and ``credentials`` by name; whether it reads by ``ranges`` and
+whether a user may stand in its url; what is wrong with one particular address (``check``); and every host that the
+address leads to (``hosts``), none of which may be one where a machine's own credentials are served. None of this
+contacts anything, reads a secret or needs a library beyond the standard one: a store imports its library when it first
+uses it (see :func:`restore_drill.registry.library`). Every store passes
+:class:`restore_drill.testing.store.StoreConformance`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +33,11 @@ from typing import Any, ClassVar
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Artifact, Stage
 from restore_drill.secrets import SecretReference
+from restore_drill.stores.declared import BESIDE_THE_URL as BESIDE_THE_URL
+from restore_drill.stores.declared import Address as Address
+from restore_drill.stores.declared import Credential as Credential
+from restore_drill.stores.declared import Option as Option
+from restore_drill.stores.declared import Trouble as Trouble
 
 #: What one read returns at most (bytes).
 CHUNK = 1 << 20
@@ -41,8 +54,8 @@ class StoreSettings:
         read_deadline: Seconds without a byte after which a read is given up.
         retries: How often a broken read is resumed, and a failed request repeated.
         ranges: Parallel ranged reads of one object; 1 reads it as one stream.
-        options: What only this kind of store knows (``endpoint``, ``region``, ``profile``, …).
-        secrets: The credentials it needs, by name.
+        options: What only this kind of store knows, as it declares them; left out where the catalogue says nothing.
+        secrets: The credentials the catalogue names, as it declares them (and ``endpoint``, where that is a secret).
     """
 
     name: str
@@ -72,14 +85,58 @@ class Oddity:
     is_directory: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderDigest:
+    """A digest of an object's stored bytes that the store keeps beside it.
+
+    Attributes:
+        algorithm: A name of :mod:`restore_drill.digests`; where the store uses another algorithm, its name for it.
+        hexdigest: In lower-case hexadecimal, the most significant byte first
+            (:func:`restore_drill.digests.from_base64`).
+        source: The field that holds it, for messages: ``x-amz-checksum-sha256``, ``user metadata md5chksum``.
+        by_uploader: Whether whoever uploaded the object wrote it and the store never looked at it (user metadata,
+            ``Content-MD5`` where the store takes it as it comes); the others the store computed or checked itself.
+        parts: Of a digest of digests the sizes of the parts (bytes, in order, adding up to the object's size); empty
+            where the digest is of the whole object.
+    """
+
+    algorithm: str
+    hexdigest: str
+    source: str
+    by_uploader: bool = False
+    parts: tuple[int, ...] = ()
+
+
 class Store(ABC):
     """A place that holds backups."""
 
-    #: URL schemes it serves.
+    #: URL schemes it serves, in lower case.
     schemes: ClassVar[tuple[str, ...]] = ()
+    #: The options it knows, by name; in the catalogue under ``options:``, those of ``BESIDE_THE_URL`` beside the url.
+    options: ClassVar[Mapping[str, Option]] = {}
+    #: The secrets it knows, by their names under ``credentials:``.
+    credentials: ClassVar[Mapping[str, Credential]] = {}
+    #: Whether ``settings.ranges`` means something to it.
+    reads_ranges: ClassVar[bool] = False
+    #: Whether a user may stand before the host in its url. A password never may, whatever the store.
+    user_in_url: ClassVar[bool] = True
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
+
+    @classmethod
+    def check(cls, address: Address) -> Iterator[Trouble]:  # noqa: ARG003 - any address will do
+        """What is wrong with an address beyond what is declared; everything, not only the first thing."""
+        yield from ()
+
+    @classmethod
+    def hosts(cls, address: Address) -> Iterator[tuple[str, str]]:
+        """Every host that an address leads to, as ``("url", "//host/…")``: the option that names it, and a url.
+
+        Without its scheme, so that it is read alike whatever that is. An ``endpoint`` need not be repeated.
+        """
+        if address.rest.startswith("//"):
+            yield "url", address.rest
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[Artifact]:
@@ -109,6 +166,19 @@ class Store(ABC):
     def metadata(self, artifact: Artifact) -> Mapping[str, str]:  # noqa: ARG002 - a store without metadata has none
         """The user's own metadata of an object (``{}`` where the store has none), names in lower case."""
         return {}
+
+    def recorded_digests(self, artifact: Artifact) -> Sequence[ProviderDigest]:  # noqa: ARG002 - most keep none
+        """The digests that the store keeps of an object, without reading its bytes; ``()`` where it keeps none.
+
+        They MUST be of the very version that was listed or looked at, and of the bytes as :meth:`open` gives them (a
+        digest of what a server decompresses on the way is none). Whatever is no digest of the bytes (a multipart ETag)
+        is left out; a field that should hold a digest and is malformed is an error, not an absent one.
+
+        Raises:
+            BackupFailed: The object vanished or was replaced (stage ``fetch``); a field is malformed (``verify``).
+            CouldNotVerify: The store cannot be reached, or denies it.
+        """
+        return ()
 
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002 - only a local store has one
         """Where a key lies on this machine, or ``None`` for a remote store."""

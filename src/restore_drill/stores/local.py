@@ -24,7 +24,8 @@ from typing import Any, NoReturn, TypeVar
 
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Artifact, Stage
-from restore_drill.stores.base import CHUNK, Oddity, Store, StoreSettings
+from restore_drill.printable import shorten
+from restore_drill.stores.base import CHUNK, Address, Oddity, Store, StoreSettings, Trouble
 from restore_drill.stores.beneath import LeadsOutside, NotRegular, open_file, resolve
 from restore_drill.stores.scan import walk
 from restore_drill.stores.watched import Watched
@@ -63,6 +64,28 @@ class LocalStore(Store):
         self._watched = Watched(settings.read_deadline)
         self._identity: int | None = None
         self._comes_back = False
+
+    @classmethod
+    def check(cls, address: Address) -> Iterator[Trouble]:
+        """A path as it stands, absolute or relative to the catalogue."""
+        rest = address.rest
+        if not rest or rest == "//":
+            yield Trouble("the url names no directory", "write file:///path, or file:path relative to the catalogue")
+        elif rest.startswith("//") and not rest.startswith("///"):
+            host, _, path = rest[2:].partition("/")
+            yield Trouble(
+                f"a file: url has no host, and {shorten(host)} stands where one would be",
+                f"write file:///{path} for an absolute path, file:{rest[2:]} for one relative to the catalogue",
+            )
+        elif rest.startswith("~"):
+            yield Trouble("~ is not expanded", "write the whole path: file:///home/…")
+        elif "\0" in rest:
+            yield Trouble("a path cannot hold a zero byte")
+
+    @classmethod
+    def hosts(cls, address: Address) -> Iterator[tuple[str, str]]:  # noqa: ARG003 - a path has none
+        """None."""
+        yield from ()
 
     def list(self, prefix: str) -> Iterator[Artifact]:
         """Every file whose key begins with ``prefix``, in the byte order of the keys.

@@ -10,16 +10,20 @@ Decided here:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Set
+import contextlib
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Artifact, Stage
-from restore_drill.stores.base import Store, StoreSettings
-from restore_drill.stores.s3_client import Connection, RequestFailed, could_not_verify
-from restore_drill.stores.s3_errors import Nature
+from restore_drill.printable import shorten
+from restore_drill.stores import s3_digests
+from restore_drill.stores.base import Address, Credential, Option, ProviderDigest, Store, StoreSettings, Trouble
+from restore_drill.stores.s3_client import Connection, RequestFailed
 from restore_drill.stores.s3_reader import PART, ObjectReader, usable_version
+from restore_drill.stores.trying import Nature, could_not_verify
 
 #: How many objects' metadata is remembered between looking at them and being asked for it.
 _REMEMBERED = 1024
@@ -28,13 +32,22 @@ _LISTED, _LOOKED_AT = frozenset({"Key", "Size", "LastModified"}), frozenset({"Co
 
 
 class S3Store(Store):
-    """A bucket, or the part of it below a prefix: ``s3://bucket/prefix``.
-
-    Options: ``endpoint``, ``region``, ``profile``, ``path_style``. Secrets: ``access_key_id``, ``secret_access_key``,
-    ``session_token``, ``endpoint``.
-    """
+    """A bucket, or the part of it below a prefix: ``s3://bucket/prefix``."""
 
     schemes = ("s3",)
+    options: ClassVar[Mapping[str, Option]] = {
+        "endpoint": Option(str, "URL of an S3-compatible service.", "https://minio.example:9000"),
+        "region": Option(str, "Region of the bucket.", "eu-central-1"),
+        "profile": Option(str, "Profile of the shared AWS configuration.", "backup-reader"),
+        "path_style": Option(bool, "Address buckets by path instead of by host name.", True),
+    }
+    credentials: ClassVar[Mapping[str, Credential]] = {
+        "access_key_id": Credential("Access key id.", required=True),
+        "secret_access_key": Credential("Secret access key.", required=True),
+        "session_token": Credential("Session token."),
+    }
+    reads_ranges = True
+    user_in_url = False
 
     def __init__(self, settings: StoreSettings) -> None:
         super().__init__(settings)
@@ -43,6 +56,21 @@ class S3Store(Store):
         self._connection = Connection(settings, self.where())
         self._metadata: dict[tuple[str, str], dict[str, str]] = {}
         self._seen = False
+
+    @classmethod
+    def check(cls, address: Address) -> Iterator[Trouble]:
+        """A bucket and a prefix, taken literally."""
+        bucket, _, prefix = address.rest.removeprefix("//").partition("/")
+        if not address.rest.startswith("//") or not bucket:
+            yield Trouble("an s3: url needs a bucket", "write s3://bucket/prefix")
+        elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", bucket):
+            yield Trouble(f"{shorten(bucket)} is not a bucket's name", "write s3://bucket/prefix")
+        elif prefix and {"", ".", ".."} & set(prefix.removesuffix("/").split("/")):
+            yield Trouble("the prefix has empty parts, '.' or '..'", "a key is taken literally: write it plainly")
+        elif re.search(r"[?#]", prefix):
+            yield Trouble("an s3: url has neither ? nor #", "options of the store have keys of their own")
+        if address.options.get("profile") and address.credentials:
+            yield Trouble("profile and credentials say two things about who asks", "keep one of them", at="profile")
 
     def list(self, prefix: str) -> Iterator[Artifact]:
         """Every object whose key begins with ``prefix``, page by page, in the server's order.
@@ -120,6 +148,50 @@ class S3Store(Store):
             self._remember(artifact.key, self._head_again(artifact))
         return self._metadata.get(known, {})
 
+    def recorded_digests(self, artifact: Artifact) -> Sequence[ProviderDigest]:
+        """Additional checksums, whole or of parts, and what the metadata calls a digest; an ETag is none.
+
+        Raises:
+            BackupFailed: The object vanished or was replaced (stage ``fetch``); a field is malformed (``verify``).
+            CouldNotVerify: The server cannot be reached, denies it, or does not say what a checksum is of.
+        """
+        where = self.where(artifact.key)
+        answer = self._head_again(artifact, ChecksumMode="ENABLED")
+        found = list(s3_digests.of_metadata(self._metadata.get((artifact.key, _etag(answer)), {}), where))
+        sizes: tuple[int, ...] | None = None
+        for checksum in s3_digests.checksums(answer, where):
+            if checksum.count and sizes is None:
+                sizes = self._part_sizes(artifact, answer, checksum.count)
+            found.append(s3_digests.provided(checksum, (sizes or ()) if checksum.count else (), where))
+        return found
+
+    def _part_sizes(self, artifact: Artifact, answer: Any, count: int) -> tuple[int, ...]:
+        """The sizes of an upload's parts: listed, or asked for one by one where the server or a right does not let."""
+        version = {"VersionId": usable_version(answer)} if usable_version(answer) else {}
+        address = {"Bucket": self._bucket, "Key": self._base + artifact.key, **version}
+        sizes: list[int] = []
+        with contextlib.suppress(RequestFailed):
+            marker = 0
+            while len(sizes) < count:
+                wanted = {**address, "ObjectAttributes": ["ETag", "ObjectParts"], "PartNumberMarker": marker}
+                page = self._connection.request("get_object_attributes", wanted)
+                listed = page.get("ObjectParts", {}).get("Parts", ()) if _etag(page) in ("", _etag(answer)) else ()
+                sizes += [int(part["Size"]) for part in listed]
+                marker = max((int(part["PartNumber"]) for part in listed), default=0)
+                if not listed:
+                    break
+        if len(sizes) == count:
+            return tuple(sizes)
+        if not s3_digests.may_be_asked(count):
+            raise s3_digests.too_many(count, self.where(artifact.key))
+        try:
+            return tuple(
+                int(self._head(artifact.key, PartNumber=number, **version)["ContentLength"])
+                for number in range(1, count + 1)
+            )
+        except RequestFailed as failure:
+            raise could_not_verify(failure.diagnosis, self.where(artifact.key), Stage.VERIFY) from failure
+
     def close(self) -> None:
         """Give up the connections."""
         self._connection.close()
@@ -142,7 +214,7 @@ class S3Store(Store):
                 remedy="Check the store's endpoint: does it name the S3 service itself?",
             )
 
-    def _head_again(self, artifact: Artifact) -> Any:
+    def _head_again(self, artifact: Artifact, **more: Any) -> Any:
         """Look at an object that was listed.
 
         Raises:
@@ -153,7 +225,7 @@ class S3Store(Store):
         if artifact.version:
             conditions["VersionId"] = artifact.version
         try:
-            answer = self._head(artifact.key, **conditions)
+            answer = self._head(artifact.key, **conditions, **more)
         except RequestFailed as failure:
             if failure.diagnosis.nature not in (Nature.ABSENT, Nature.CHANGED):
                 raise could_not_verify(failure.diagnosis, self.where(artifact.key), Stage.FETCH) from failure
@@ -171,7 +243,7 @@ class S3Store(Store):
             stage=Stage.FETCH,
         )
 
-    def _head(self, key: str, **conditions: str) -> Any:
+    def _head(self, key: str, **conditions: Any) -> Any:
         parameters = {"Bucket": self._bucket, "Key": self._base + key, **conditions}
         try:
             answer = self._connection.request("head_object", parameters)

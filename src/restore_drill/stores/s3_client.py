@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from restore_drill.errors import CouldNotVerify
-from restore_drill.model import Stage
 from restore_drill.stores.base import StoreSettings
-from restore_drill.stores.s3_errors import Diagnosis, Nature, diagnose
-
-#: The first pause before something is tried again; it doubles up to the longest (seconds).
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-
-
-class Patience:
-    """How often one thing is tried again: ``retries`` times since it last got on, and once after a deadline.
-
-    Args:
-        retries: How often in a row.
-        pause: Waits for some seconds.
-    """
-
-    def __init__(self, retries: int, pause: Callable[[float], object] = time.sleep) -> None:
-        self._retries = retries
-        self._pause = pause
-        self._random = random.Random()  # noqa: S311 - spreads retries, protects nothing
-        self.progressed()
-
-    def progressed(self) -> None:
-        """Start counting anew."""
-        self.tries = 0
-        self._timeouts = 0
-
-    def bears(self, diagnosis: Diagnosis) -> bool:
-        """Whether to try again; waits before it says yes."""
-        self._timeouts += diagnosis.nature is Nature.TIMEOUT
-        if diagnosis.nature not in (Nature.AGAIN, Nature.TIMEOUT) or self._timeouts > 1 or self.tries >= self._retries:
-            return False
-        self.tries += 1
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.tries - 1))
-        self._pause(self._random.uniform(longest / 2, longest))
-        return True
+from restore_drill.stores.s3_errors import diagnose
+from restore_drill.stores.trying import Diagnosis, Patience, could_not_verify
 
 
 class ReadOnlyClient:
-    """What the store may ask of S3: three operations, each a plain function, and nothing of the client behind them.
+    """What the store may ask of S3: four operations, each a plain function, and nothing of the client behind them.
 
     A second lock is in the client itself: a request that is neither GET nor HEAD is refused before it is sent.
     """
 
-    __slots__ = ("close", "get_object", "head_object", "list_objects_v2")
+    __slots__ = ("close", "get_object", "get_object_attributes", "head_object", "list_objects_v2")
 
     def __init__(self, client: Any) -> None:
         client.meta.events.register_first("before-send.s3", refuse_to_write)
         self.list_objects_v2 = _only(client, "list_objects_v2")
         self.head_object = _only(client, "head_object")
         self.get_object = _only(client, "get_object")
+        self.get_object_attributes = _only(client, "get_object_attributes")
         self.close = _only(client, "close")
 
 
@@ -216,8 +182,3 @@ class RequestFailed(Exception):
     def __init__(self, diagnosis: Diagnosis) -> None:
         super().__init__(diagnosis.cause)
         self.diagnosis = diagnosis
-
-
-def could_not_verify(diagnosis: Diagnosis, where: str, stage: Stage | None = None, so_far: str = "") -> CouldNotVerify:
-    """The error for something that S3 did not let us see."""
-    return CouldNotVerify(f"{diagnosis.cause}{so_far}", looked_at=where, remedy=diagnosis.remedy, stage=stage)

@@ -7,41 +7,9 @@ of botocore. Server messages are not quoted: some repeat key ids, strings to sig
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
-
-class Nature(Enum):
-    """What is to be done about an error."""
-
-    AGAIN = auto()  # passing: repeat after a pause
-    TIMEOUT = auto()  # passing, and has already cost a deadline
-    FINAL = auto()  # will be the same next time
-    ABSENT = auto()  # there is no such object (or version)
-    CHANGED = auto()  # there is another object of that name
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """An error in words.
-
-    Attributes:
-        cause: One sentence without final full stop.
-        remedy: What the reader should do.
-        code: The error code of the answer; the mere HTTP status where the answer had no body (HEAD), or ``""``.
-    """
-
-    nature: Nature
-    cause: str
-    remedy: str
-    code: str = ""
-
-    @property
-    def bare(self) -> bool:
-        """Whether only a status came back, so that a request whose answer has a body may tell more."""
-        return self.code.isdigit()
-
+from restore_drill.stores.trying import Diagnosis, Nature
 
 _NETWORK = "Check the store's endpoint, DNS, proxy and firewall from this machine."
 _KEYS = "Give the store `credentials`, a `profile`, or what boto3 looks for (environment, ~/.aws, instance role)."

@@ -7,7 +7,6 @@ versions, and the ETag in ``If-Match`` (RFC 9110, section 13.1.1) in any case; e
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,13 @@ from typing import Any
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Artifact, Stage
 from restore_drill.stores.base import StoreSettings
-from restore_drill.stores.s3_client import Connection, Patience, could_not_verify
-from restore_drill.stores.s3_errors import CUT_SHORT, Diagnosis, Nature, diagnose
+from restore_drill.stores.pieces import Held, read_some
+from restore_drill.stores.s3_client import Connection
+from restore_drill.stores.s3_errors import CUT_SHORT, diagnose
+from restore_drill.stores.trying import Diagnosis, Nature, Patience, could_not_verify
 
 #: Bytes of one ranged read, and what each of the parallel ones may hold in memory.
 PART = 8 << 20
-#: One read from a connection, and what is collected before it is handed on; together below the contract's chunk.
-_READ, _ENOUGH = 512 << 10, 256 << 10
-#: A slow connection hands on what it has after this many seconds, so that the caller can watch its own deadline.
-_IMPATIENT = 1.0
 _AGAIN = "Run the drill again. If it happens again, the backup job replaces its own snapshots: give each a new name."
 
 _Part = SimpleQueue[bytes | BaseException | None]
@@ -109,7 +106,7 @@ class ObjectReader:
         """The bytes from ``start`` up to ``stop``, each asked for once."""
         position, patience = start, Patience(self._settings.retries, self._stopped.wait)
         while True:
-            held, broken = _Held(), None
+            held, broken = Held(), None
             try:
                 for piece in self._pieces(position, stop):
                     position += len(piece)
@@ -136,11 +133,8 @@ class ObjectReader:
         answer = self._connection.attempt("get_object", parameters)
         with answer["Body"] as raw:  # urllib3's response: closed at the end, whatever happens
             self._check(answer, position if ranged else None)
-            # read1 hands over what one system call brought, so that nothing is lost when the next one fails;
-            # urllib3 before 2.2 has only read.
-            read, length = (raw.read1, _READ) if hasattr(raw, "read1") else (raw.read, 64 << 10)
             while position < stop:
-                piece = read(min(length, stop - position))
+                piece = read_some(raw, stop - position)
                 if not piece:
                     return
                 position += len(piece)
@@ -201,32 +195,6 @@ class ObjectReader:
             remedy="Is it the S3 service itself that answers? Set the store's `ranges` to 1 if it knows no ranges.",
             stage=Stage.FETCH,
         )
-
-
-class _Held:
-    """Small pieces, until they are worth handing on."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._since = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
-
-    def add(self, piece: bytes) -> bool:
-        """Keep a piece; whether it is time to take them all."""
-        if not self._pieces:
-            self._since = time.monotonic()
-        self._pieces.append(piece)
-        self._size += len(piece)
-        return self._size >= _ENOUGH or time.monotonic() - self._since >= _IMPATIENT
-
-    def take(self) -> bytes:
-        """All of them as one."""
-        chunk = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces, self._size = [], 0
-        return chunk
 
 
 def usable_version(answer: Any) -> str:

@@ -26,6 +26,7 @@ The store is empty when a test begins. What a test writes, it writes behind the 
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import tracemalloc
@@ -34,9 +35,10 @@ from typing import ClassVar
 
 import pytest
 
+from restore_drill import digests
 from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Artifact, Stage
-from restore_drill.stores.base import CHUNK, Store
+from restore_drill.stores.base import CHUNK, Address, Store
 
 Put = Callable[[str, bytes], None]
 Remove = Callable[[str], None]
@@ -85,6 +87,7 @@ class StoreConformance:
     Attributes:
         ODD_NAMES: Keys that this kind of store can hold; a subclass adds to them or takes out what cannot exist there.
         NOWHERE: Keys under which nothing can be, and that a store may be asked for all the same.
+        DIGESTS: Algorithms by which the store keeps a digest of every object that ``put`` writes.
         LARGE: Size of an object that no buffer on the way holds whole.
         MEMORY: What reading it may allocate (bytes).
     """
@@ -95,6 +98,7 @@ class StoreConformance:
         "日本語", "🎈", "-rf", "...", ".hidden", "a.", "x" * 200, "deep/" * 20 + "file",
     )  # fmt: skip
     NOWHERE: ClassVar[tuple[str, ...]] = ("", "dir", "dir/", "dir/one/below", "../one", "/dir/one", "dir//one")
+    DIGESTS: ClassVar[frozenset[str]] = frozenset()
     LARGE: ClassVar[int] = 32 << 20
     MEMORY: ClassVar[int] = 16 << 20
 
@@ -313,6 +317,31 @@ class StoreConformance:
         metadata = store.metadata(found(store, "object"))
         assert all(name == name.lower() and isinstance(value, str) for name, value in metadata.items())
 
+    @pytest.mark.parametrize("size", [0, 1, 3 * CHUNK + 17])
+    def test_recorded_digests_are_of_the_stored_bytes(self, store: Store, put: Put, size: int) -> None:
+        """All of them, however the object was found; a store that keeps none has none."""
+        put("dir/object", content(size))
+        for artifact in (found(store, "dir/object"), store.stat("dir/object")):
+            assert artifact is not None
+            recorded = store.recorded_digests(artifact)
+            assert {each.algorithm for each in recorded} >= self.DIGESTS
+            for each in recorded:
+                hasher = digests.Composite(each.algorithm, each.parts) if each.parts else digests.new(each.algorithm)
+                hasher.update(content(size))
+                assert each.hexdigest == hasher.hexdigest(), each.source
+                assert each.source.isprintable() and each.source
+
+    def test_recorded_digests_of_what_was_replaced_or_removed(self, store: Store, put: Put, remove: Remove) -> None:
+        """Of the version that was listed, or refused: never another one's."""
+        put("object", b"a" * 5000)
+        listed = found(store, "object")
+        before = store.recorded_digests(listed)
+        changes: list[Callable[[], None]] = [lambda: put("object", b"b" * 5000), lambda: remove("object")]
+        for change in changes:
+            change()
+            with contextlib.suppress(BackupFailed):
+                assert tuple(store.recorded_digests(listed)) in {(), tuple(before)}
+
     def test_small_objects_come_whole_and_large_ones_are_refused(self, store: Store, put: Put) -> None:
         """A sidecar of a terabyte is not a sidecar."""
         put("sidecar", b"x" * 100)
@@ -339,6 +368,28 @@ class StoreConformance:
             with pytest.raises(CouldNotVerify) as failure:
                 attempt()
             assert failure.value.cause and failure.value.looked_at and failure.value.remedy
+
+    def test_what_it_declares_is_whole(self, store: Store) -> None:
+        """So that a catalogue can be checked, and a person be told what to write."""
+        kind = type(store)
+        assert kind.schemes and all(scheme == scheme.lower() for scheme in kind.schemes)
+        for name, option in kind.options.items():
+            assert option.takes(option.example), f"the example of the option {name} is not taken"
+            assert not option.takes([{}]), f"the option {name} takes anything"
+            assert option.description.endswith("."), name
+        assert [name for name, each in kind.credentials.items() if not each.description.endswith(".")] == []
+        assert not kind.options.keys() & kind.credentials.keys()
+
+    def test_what_it_is_built_from_is_declared_and_good(self, store: Store) -> None:
+        """The store of these tests is one that a catalogue could have named."""
+        kind, settings = type(store), store.settings
+        assert settings.options.keys() <= kind.options.keys()
+        assert settings.secrets.keys() <= {*kind.credentials, "endpoint"}
+        address = Address(settings.url, settings.options, frozenset(settings.secrets) - {"endpoint"})
+        assert address.scheme in kind.schemes
+        assert list(kind.check(address)) == []
+        named = {name for name, _ in kind.hosts(address)}
+        assert named <= {"url", *kind.options}
 
     def test_no_method_writes(self, store: Store) -> None:
         """By name; what a store can send is for its own tests to prove."""

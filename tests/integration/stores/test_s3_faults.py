@@ -18,7 +18,7 @@ from tests.support.servers import S3Server, certificate
 
 from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Artifact, Stage
-from restore_drill.stores import s3_client
+from restore_drill.stores import trying
 from restore_drill.stores.s3 import S3Store
 from restore_drill.stores.s3_reader import PART
 from restore_drill.testing.store import content, found, read
@@ -31,7 +31,7 @@ ENDED = 30.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_client, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(trying, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_slow_connection_hands_on_what_it_has(
     proxy: FaultProxy, through: Callable[..., S3Store], stored: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that whoever reads can watch a deadline of its own; and nothing is given up that still moves."""
-    monkeypatch.setattr("restore_drill.stores.s3_reader._IMPATIENT", 0.01)
+    monkeypatch.setattr("restore_drill.stores.pieces._IMPATIENT", 0.01)
     store = through(read_deadline=5)
     proxy.faults.append(Fault("drip", piece=4000))
     chunks = list(store.open(found(store, "object")))
@@ -501,15 +501,15 @@ def test_lists_100_000_objects_in_bounded_memory(seaweed: S3Server, store_of: St
 
 def test_the_pauses_between_attempts_grow_and_end() -> None:
     pauses: list[float] = []
-    patience = s3_client.Patience(9, pauses.append)
-    again = s3_client.Diagnosis(s3_client.Nature.AGAIN, "", "")
-    timeout = s3_client.Diagnosis(s3_client.Nature.TIMEOUT, "", "")
+    patience = trying.Patience(9, pauses.append)
+    again = trying.Diagnosis(trying.Nature.AGAIN, "", "")
+    timeout = trying.Diagnosis(trying.Nature.TIMEOUT, "", "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(s3_client, "FIRST_PAUSE", 0.2)
+        patch.setattr(trying, "FIRST_PAUSE", 0.2)
         assert [patience.bears(again) for _ in range(10)] == [True] * 9 + [False]
     for pause, longest in zip(pauses, (0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5, 5), strict=True):
         assert longest / 2 <= pause <= longest
     patience.progressed()
     assert [patience.bears(timeout) for _ in range(2)] == [True, False]
-    assert not s3_client.Patience(9, pauses.append).bears(s3_client.Diagnosis(s3_client.Nature.FINAL, "", ""))
+    assert not trying.Patience(9, pauses.append).bears(trying.Diagnosis(trying.Nature.FINAL, "", ""))
     assert BUSY.startswith(b"HTTP/1.1 503")

@@ -27,6 +27,7 @@ class TestMoto(StoreConformance):
         "\x01\x1f\x7f", "\ufffe", "a\u2028b", "x" * 900,
     )  # fmt: skip
     LARGE: ClassVar[int] = 20 << 20
+    DIGESTS: ClassVar[frozenset[str]] = frozenset({"sha256"})
 
     @pytest.fixture
     def store(self, moto_s3: S3Server, store_of: StoreOf, place: str) -> Store:
@@ -34,7 +35,8 @@ class TestMoto(StoreConformance):
 
     @pytest.fixture
     def put(self, moto_s3: S3Server, place: str) -> Put:
-        return lambda key, data: moto_s3.client().put_object(Bucket="backups", Key=f"{place}/{key}", Body=data)
+        given = {"Bucket": "backups", "ChecksumAlgorithm": "SHA256"}
+        return lambda key, data: moto_s3.client().put_object(Key=f"{place}/{key}", Body=data, **given)
 
     @pytest.fixture
     def remove(self, moto_s3: S3Server, place: str) -> Remove:

@@ -165,9 +165,9 @@ class TestNothingButReading:
         (cell,) = [cell for cell in client.get_object.__closure__ or () if hasattr(cell.cell_contents, "meta")]
         return cell.cell_contents
 
-    def test_the_client_offers_three_operations(self, client: ReadOnlyClient) -> None:
+    def test_the_client_offers_four_operations(self, client: ReadOnlyClient) -> None:
         offered = {name for name in dir(client) if not name.startswith("_")}
-        assert offered == {"list_objects_v2", "head_object", "get_object", "close"}
+        assert offered == {"list_objects_v2", "head_object", "get_object", "get_object_attributes", "close"}
         with pytest.raises(AttributeError):
             client.put_object = print  # type: ignore[attr-defined]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +15,7 @@ from restore_drill import registry
 from restore_drill.catalogue.load import load
 from restore_drill.catalogue.problems import CatalogueInvalid, Problem
 from restore_drill.plan import Plan
+from restore_drill.stores.base import Address, Credential, Option, Store, Trouble
 
 GOOD = """\
 version: 1
@@ -73,10 +75,36 @@ class BoxCodec:
     keys = ("x",)
 
 
-class MirrorStore:
-    """A store that a plug-in brings."""
+class MirrorStore(Store):
+    """A store that a plug-in brings, with an option of every kind."""
 
     schemes = ("mirror", "mirrors")
+    options: ClassVar[Mapping[str, Option]] = {
+        "depth": Option(int, "How deep.", 2, least=1),
+        "known_hosts": Option(Path, "Whom it trusts.", "ssh/known_hosts"),
+        "order": Option(str, "Which first.", "newest", choices=("newest", "oldest")),
+        "through": Option(tuple, "What it goes through.", ["a", "b"]),
+        "whole": Option(bool, "Whether all of it.", True),
+    }
+    credentials: ClassVar[Mapping[str, Credential]] = {
+        "word": Credential("The word.", required=True),
+        "other": Credential("Another one."),
+    }
+
+    @classmethod
+    def check(cls, address: Address) -> Iterator[Trouble]:
+        """It does not like threes."""
+        if "3" in address.url:
+            yield Trouble("no three in a url", "count to two")
+        if address.options.get("depth") == 3 and "other" in address.credentials:
+            yield Trouble("three deep needs no other", "take it out", at="other")
+
+    @classmethod
+    def hosts(cls, address: Address) -> Iterator[tuple[str, str]]:
+        """And what it goes through."""
+        yield from super().hosts(address)
+        for host in address.options.get("through", ()):
+            yield "through", f"//{host}"
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from restore_drill import registry
 from restore_drill.catalogue.addresses import place_of
 from restore_drill.catalogue.problems import Problem
 from restore_drill.plan import Plan
+from restore_drill.secrets import SecretReference
 
 NO_CREDENTIALS = "a url must not hold credentials"
 INSIDE = "serves a machine's own credentials (link-local or metadata address)"
@@ -163,17 +165,88 @@ def test_addresses_that_are_taken(good: str, plan: Callable[..., Plan], written:
 )
 def test_options_of_another_kind_of_store(store: Callable[[str], list[str]], option: str) -> None:
     name = option.partition(":")[0]
-    assert store(f"{{url: 'file:/srv/x', media: disk, {option}}}") == [
-        f"{name!r} is an option of s3: stores, not of file:"
-    ]
+    assert store(f"{{url: 'file:/srv/x', media: disk, {option}}}") == [f"file: stores have no option {name!r}"]
 
 
 def test_a_path_holds_no_zero_byte(store: Callable[[str], list[str]]) -> None:
     assert store('{url: "file:/a\\0b", media: disk}') == ["a path cannot hold a zero byte"]
 
 
-def test_options_of_a_plug_in_are_not_for_a_built_in_store(store: Callable[[str], list[str]]) -> None:
-    assert store("{url: 's3://b/x', media: disk, options: {a: 1}}") == ["s3: stores have no options of their own here"]
+def test_options_that_a_store_does_not_declare(store: Callable[[str], list[str]]) -> None:
+    assert store("{url: 's3://b/x', media: disk, options: {a: 1}}") == ["s3: stores have no option 'a'"]
+    assert store("{url: 's3://b/x', media: disk, options: {region: eu}}") == ["'region' stands beside the url"]
+
+
+def test_credentials_that_a_store_does_not_declare(store: Callable[[str], list[str]]) -> None:
+    assert store("{url: 's3://b/x', media: disk, credentials: {access_key_id: env:A, pasword: env:B}}") == [
+        "'secret_access_key' is missing in 'credentials'",
+        "unknown option 'pasword'",
+    ]
+    assert len(store("{url: 's3://b/x', media: disk, credentials: {}}")) == 2
+
+
+@pytest.fixture
+def mirror(good: str, problems: Callable[..., list[Problem]], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Where and what is wrong with the second store when it is one that a plug-in brings."""
+    point = EntryPoint("mirror", "toys_of_the_catalogue_tests:MirrorStore", "restore_drill.stores")
+    monkeypatch.setattr(registry, "_third_party", lambda plug: {"mirror": point} if plug == "stores" else {})
+
+    def find(url: str, rest: str) -> list[tuple[str, str, str]]:
+        text = good.replace("s3://acme-backups/prod, media", f"'{url}', {rest}, media")
+        lines = text.splitlines()
+        return [
+            (lines[problem.line - 1][problem.column - 1 :].split(":")[0].split("}")[0], problem.message, problem.hint)
+            for problem in problems(text)
+        ]
+
+    return find
+
+
+def test_everything_that_a_store_declares_is_compared_at_once(mirror: Callable[..., Any]) -> None:
+    assert mirror(
+        "mirror://a", "options: {depht: 2, known_hosts: 5, order: newst, whole: 1, through: a, endpoint: x}"
+    ) == [
+        ("depht", "mirror: stores have no option 'depht'", "did you mean 'depth'?"),
+        ("5, order", "'known_hosts' needs a path", "Whom it trusts, for example known_hosts: ssh/known_hosts"),
+        ("newst, whole", "'order' needs one of newest, oldest", "Which first, for example order: newest"),
+        ("1, through", "'whole' needs true or false", "Whether all of it, for example whole: True"),
+        ("a, endpoint", "'through' needs a list of texts", "What it goes through, for example through: ['a', 'b']"),
+        ("endpoint", "mirror: stores have no option 'endpoint'", "known: depth, known_hosts, order, through, whole"),
+    ]
+    assert mirror("mirror://3", "region: eu, options: {depth: 0}, credentials: {other: env:A, others: env:B}") == [
+        ("'mirror", "no three in a url", "count to two"),
+        ("region", "mirror: stores have no option 'region'", "remove it, or correct the url"),
+        ("0", "'depth' needs a whole number, 1 or more", "How deep, for example depth: 2"),
+        ("credentials", "'word' is missing in 'credentials'", "The word, for example word: env:BACKUP_WORD"),
+        ("others", "unknown option 'others'", "did you mean 'other'?"),
+    ]
+
+
+def test_what_a_store_says_of_one_address(mirror: Callable[..., Any]) -> None:
+    assert mirror("mirror://a", "options: {depth: 3}, credentials: {word: env:A, other: env:B}") == [
+        ("other", "three deep needs no other", "take it out"),
+    ]
+
+
+def test_every_host_that_an_address_leads_to_is_looked_at(mirror: Callable[..., Any]) -> None:
+    assert mirror("mirror://[fe80::1]/a", "options: {through: [good.example, 'me@metadata.goog']}") == [
+        ("'mirror", f"fe80::1 {INSIDE}", "a store is never there"),
+        ("through", f"metadata.goog {INSIDE}", "a store is never there"),
+    ]
+
+
+def test_options_reach_the_store_as_their_type(
+    mirror: Callable[..., Any], good: str, plan: Callable[..., Plan]
+) -> None:
+    options = "options: {depth: 2, known_hosts: ssh/known, through: [a, b], whole: false, order: oldest}"
+    text = good.replace(
+        "s3://acme-backups/prod, media", f"'mirror://a', {options}, credentials: {{word: env:A}}, media"
+    )
+    settings = plan(text).by_name["orders-db"].copies[1].settings
+    assert settings.options == {
+        "depth": 2, "known_hosts": Path.cwd() / "ssh/known", "through": ("a", "b"), "whole": False, "order": "oldest",
+    }  # fmt: skip
+    assert settings.secrets == {"word": SecretReference("env", "A")}
 
 
 def test_two_ways_to_say_who_asks(store: Callable[[str], list[str]]) -> None:
@@ -188,7 +261,7 @@ def test_the_state_has_the_same_rules(good: str, problems: Callable[..., list[Pr
         ("mirror://x", "no store serves mirror: urls"),
         ("/state", "the url has no scheme"),
         ("s3://a:b@c/d", NO_CREDENTIALS),
-        ("{url: file:x, region: eu}", "'region' is an option of s3: stores, not of file:"),
+        ("{url: file:x, region: eu}", "file: stores have no option 'region'"),
         ("{url: s3://b, endpoint: http://169.254.169.254}", f"169.254.169.254 {INSIDE}"),
         ("{}", "'url' is missing in 'state'"),
         ("5", "'state' needs a mapping (option: value), not the number 5"),

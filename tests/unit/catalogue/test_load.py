@@ -59,13 +59,13 @@ targets.yaml:3:30: unknown option 'drill_evry'
       gold: {rpo: 15, rto: 1:30, drill_evry: 1d}
                                  ^
   hint: did you mean 'drill_every'?
-targets.yaml:5:44: 'region' is an option of s3: stores, not of file:
+targets.yaml:5:44: file: stores have no option 'region'
       nas: {url: file:///backups, media: disk, region: eu}
                                                ^
   hint: remove it, or correct the url
 targets.yaml:6:16: an s3: url needs a bucket
   hint: write s3://bucket/prefix
-targets.yaml:6:75: 'access_key_id': a secret is never in the catalogue: write env:NAME, file:PATH or {command: [program, ...]}
+targets.yaml:6:75: 'access_key_id': a secret is never in the catalogue: write env:NAME, file:PATH, sops:FILE#KEY or {command: [program, ...]}
 targets.yaml:7:22: 'timezone' cannot be used: 'Europa/Berlin' is not a time zone of the IANA database, such as Europe/Berlin or UTC
     defaults: {timezone: Europa/Berlin, expect: {integrity: ful}}
                          ^
@@ -89,7 +89,7 @@ targets.yaml:14:5: unknown option 'rows'
         rows: {a: 5}
         ^
   hint: 'rows' belongs under expect
-targets.yaml:16:19: 'path' cannot be used: unknown field {tim}; fields are {time:...}, {kind:...}, {seq} and {any}
+targets.yaml:16:19: 'path' cannot be used: unknown field {tim}; fields are {time:...}, {kind:...}, {seq}, {rotation}, {part} and {any}
           nas: {path: "{tim:%Y}", parts: a}
                       ^
 targets.yaml:16:38: 'parts' needs a list ([one, two]), not the text 'a'

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from restore_drill.catalogue.load import load
-from restore_drill.catalogue.models import CopyModel, Credentials, TargetModel
+from restore_drill.catalogue.models import CopyModel, TargetModel
 from restore_drill.catalogue.places import local_root
 from restore_drill.plan import Plan
 from restore_drill.secrets import SecretReference
@@ -139,8 +139,6 @@ def test_a_plan_travels_to_workers(full: Plan) -> None:
 
 
 def test_models_can_be_built_from_values() -> None:
-    key = SecretReference("env", "A")
-    assert Credentials(access_key_id=key, secret_access_key=key).session_token is None
     assert TargetModel(
         tier="gold", engine="toy", copies={"a": CopyModel(path="x")}, timezone=ZoneInfo("UTC"), rpo=timedelta(hours=1)
     ).timezone is ZoneInfo("UTC")

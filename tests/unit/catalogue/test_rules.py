@@ -11,6 +11,7 @@ from restore_drill.catalogue.problems import CatalogueInvalid, Problem
 from restore_drill.plan import Plan
 
 NAS = '      nas: {path: "db/{time:%Y%m%d_%H%M%S}.db.gz"}'
+OFFSITE = '      offsite: {path: "db/{time:%Y%m%dT%H%M%S%z}.db.gz"}'
 ROWS = "rows: {customers: 59, orders: {min: 1000, max_drop: 5%}}"
 EXCEPTION = "{id: EX-1, target: orders-db, case: rto, reason: slow hardware, approver: ciso, expires: 2030-01-01}"
 
@@ -43,11 +44,24 @@ def message(text: str) -> str:
             "nothing says when a snapshot was taken",
         ),
         # layouts
-        (NAS, NAS.replace('gz"', 'gz", ¦latest: db/latest'), "latest points to a directory"),
+        (NAS, NAS.replace('gz"', 'gz", ¦shared_folder: true'), "no folder in the path has a time in its name"),
+        ("latest: wiki/latest", "¦time_metadata: taken-at", "a directory has no metadata that could hold a time"),
         (
-            '"db/{time:%Y%m%dT%H%M%S%z}.db.gz"',
-            '¦"db/{time:%Y%m%dT%H%M%S%z}/"',
-            "a directory for each snapshot is read from file: stores only",
+            'nas: {path: "wiki/{time:%Y-%m-%d%z}/", latest: wiki/latest}\n    expect:\n      files: {min: 100}',
+            'offsite: {path: ¦"wiki/{time:%Y-%m-%d%z}/"}\n    expect:\n      newest_file: {within: 1d}',
+            "newest_file asks for the files' own times, which a prefix of objects does not have",
+        ),
+        (NAS, NAS.replace('gz"', 'gz.{part}", ¦parts: ["{name}-wal"]'), "a snapshot that was split has no further"),
+        (NAS, NAS.replace('gz"', 'gz.{part}", ¦time_metadata: taken-at'), "each part has metadata of its own"),
+        (
+            NAS,
+            NAS.replace('"db/{time:%Y%m%d_%H%M%S}', '¦"db/orders{rotation:.}'),
+            "nothing but the store's listing says when a rotation was taken",
+        ),
+        (
+            NAS,
+            NAS.replace('"db/', '¦"db/{rotation}.').replace('gz"', 'gz", time_metadata: taken-at'),
+            "rotations are full backups that only their numbers tell apart",
         ),
         ("latest: wiki/latest", "¦parts: ['{name}-wal']", "parts are of a snapshot that is one object"),
         (
@@ -87,6 +101,22 @@ def message(text: str) -> str:
             "latest: wiki/latest",
             "checksum: {¦sidecar: '{name}.sha256'}",
             "sidecar is of one object, and a snapshot is a directory here",
+        ),
+        (
+            "latest: wiki/latest",
+            "checksum: {¦provider: any}",
+            "provider is of one object, and a snapshot is a directory here",
+        ),
+        (
+            "latest: wiki/latest",
+            "checksum: {¦algorithm: blake3}",
+            "algorithm is of one object, and a snapshot is a directory here",
+        ),
+        (
+            '"db/{time:%Y%m%dT%H%M%S%z}.db.gz"',
+            '"db/{time:%Y%m%dT%H%M%S%z}/", '
+            'checksum: {sidecar: "{name}.sha256", ¦signature: {kind: gpg, keys: ["file:x"]}}',
+            "of many objects with a digest each nothing is signed as a whole",
         ),
         # targets
         (
@@ -188,7 +218,30 @@ def test_a_time_zone_may_stand_in_three_places(good: str, plan: Callable[..., Pl
         ("tier: critical", "tier: critical\n    sensitive: true\n    decrypt: {age: {identity: env:X}}"),
         ("engine: toy", "engine: toy\n    decrypt: {age: {identity: env:X, passphrase: env:Y}, exotic: {z: env:Z}}"),
         ("tier: critical", "tier: critical\n    checksum: {sidecar: '{stem}.sha256'}"),
+        ("grace: 20m}", "grace: 20m, copies: {nas: {complete_when: DONE}}}"),
         ("latest: wiki/latest", "checksum: {manifest: SHA256SUMS}"),
+        ('"db/{time:%Y%m%dT%H%M%S%z}.db.gz"', '"db/{time:%Y%m%dT%H%M%S%z}/"'),
+        ('"db/{time:%Y%m%dT%H%M%S%z}.db.gz"', '"db/{time:%Y%m%dT%H%M%S%z}/", checksum: {sidecar: "{name}.sha256"}'),
+        (NAS, NAS.replace('gz"', 'gz", latest: db/latest.db.gz')),
+        (NAS, NAS.replace('gz"', 'gz.part-{part}", latest: db/LATEST, complete_when: "{name}.done"')),
+        (
+            NAS,
+            NAS.replace("{time:%Y%m%d_%H%M%S}", "{rotation}").replace(
+                'gz"', 'gz", time_metadata: taken-at, checksum: pinned'
+            ),
+        ),
+        (
+            f"{NAS}\n{OFFSITE}\n    expect:\n      {ROWS}",
+            f"{NAS}\n    expect:\n      newest_record: {{sql: x, within: 1h}}".replace(
+                "{time:%Y%m%d_%H%M%S}.db.gz", "orders{rotation:.}.gz"
+            ),
+        ),
+        (
+            NAS,
+            NAS.replace(
+                "db/{time:%Y%m%d_%H%M%S}.db.gz", '{time:%Y-%m-%d}/a.gz", shared_folder: true, complete_when: "D'
+            ),
+        ),
         (NAS, NAS.replace(".db.gz", "_{kind:full=F}.gz")),
         (
             NAS,

@@ -59,11 +59,11 @@ def _nested(path: str, value: Any) -> Any:
 PLACES = {
     "tiers.NAME": "tiers.gold",
     "stores.NAME": "stores.s3",
-    "credentials": "stores.s3.credentials",
     "state": "state",
     "targets.NAME": "targets.orders-db",
     "copies.NAME": "targets.orders-db.copies.nas",
     "checksum": "targets.orders-db.copies.nas.checksum",
+    "checksum.signature": "targets.orders-db.copies.nas.checksum.signature",
     "expect.rows.TABLE": "targets.orders-db.expect.rows.orders",
     **{
         part: f"targets.orders-db.{part}"
@@ -84,7 +84,6 @@ PLACES = {
 #: What must stand beside an option, by its part and (where it matters) its name.
 BESIDE: dict[str, Any] = {
     "tiers.NAME": _nested("tiers.gold", {"rpo": "1h", "rto": "1h", "drill_every": "1d"}),
-    "credentials": _nested("stores.s3.credentials", {"access_key_id": "env:A", "secret_access_key": "env:B"}),
     "state": {"state": {"url": "s3://drills"}},
     "expect.newest_record": _nested("targets.orders-db.expect.newest_record", {"sql": "select 1", "within": "1h"}),
     "stores.NAME options": _nested("stores.s3.url", "mirror://x"),
@@ -93,7 +92,10 @@ BESIDE: dict[str, Any] = {
     "the file exceptions": _nested("targets.orders-db.sensitive", True),
     "targets.NAME sensitive": _nested("targets.orders-db.decrypt.age.identity", "env:X"),
     "exceptions case": _nested("targets.orders-db.sensitive", True),
-    "copies.NAME latest": _nested("targets.orders-db.copies.nas.path", "db/{time:%Y%m%d}/"),
+    "copies.NAME shared_folder": _nested("targets.orders-db.copies.nas.path", "{time:%Y-%m-%d}/orders.sql.gz"),
+    "checksum.signature": _nested(
+        "targets.orders-db.copies.nas.checksum.signature", {"kind": "minisign", "keys": ["file:backup.pub"]}
+    ),
     "checksum sha256": _nested("targets.orders-db.frozen", True),
     "checksum sha512": _nested("targets.orders-db.frozen", True),
     "expect.rows.TABLE recorded": _nested("targets.orders-db.expect.rows.recorded", "{stem}.json"),

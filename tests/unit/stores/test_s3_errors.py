@@ -10,7 +10,8 @@ import pytest
 import urllib3.exceptions
 from botocore.exceptions import ClientError
 
-from restore_drill.stores.s3_errors import CODES, EXCEPTIONS, Nature, diagnose
+from restore_drill.stores.s3_errors import CODES, EXCEPTIONS, diagnose
+from restore_drill.stores.trying import Nature
 
 
 def answer(code: str, operation: str = "GetObject", status: int = 400, **headers: str) -> ClientError:
