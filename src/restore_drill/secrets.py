@@ -1,7 +1,7 @@
 """Secrets: never in the catalogue, read when needed, never in anything that is written.
 
-A catalogue holds a reference (``env:NAME``, ``file:PATH`` or ``command: [argv]``); the value lives in memory only and
-is registered with :func:`redact`, through which every message, report and log line passes.
+A catalogue holds a reference (``env:NAME``, ``file:PATH``, ``sops:FILE#KEY`` or ``command: [argv]``); the value lives
+in memory only and is registered with :func:`redact`, through which every message, report and log line passes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ _MASK = "[redacted]"
 _KNOWN: set[str] = set()
 _SHAPES = (
     re.compile(r"AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]+", re.IGNORECASE),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
+    re.compile(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----", re.DOTALL
+    ),
     # Quotes end a part of a URL: a text may be a line of JSON, which must stay one.
     re.compile(r"""(?<=://)[^/\s:@"'<>]*:[^/\s"'<>]+(?=@)"""),
     re.compile(r"(?<=X-Amz-Signature=)[0-9a-fA-F]+", re.IGNORECASE),
     re.compile(r"""(?:(?<=X-Amz-Security-Token=)|(?<=[?&]sig=))[^&\s"'<>\\]+""", re.IGNORECASE),
+    re.compile(r"(?:(?<=Authorization: Basic )|(?<=Authorization: Bearer ))[^\s\"']+", re.IGNORECASE),
+)
+#: Parameters of a url that prove who asks, whoever signed it: S3, Google (X-Goog-Signature), Azure (sig), CloudFront.
+_PARAMETER = re.compile(
+    r"""([?&;](?:[\w.-]*(?:signature|token|secret|password|passwd)|sig|api[_-]?key)=)[^&;\s"'<>\\]+""", re.IGNORECASE
 )
 
 
@@ -33,8 +40,9 @@ class SecretReference:
     """Where a secret is kept.
 
     Attributes:
-        kind: ``env``, ``file`` or ``command``.
-        value: The variable's name, the path, or the command's arguments joined by NUL.
+        kind: ``env``, ``file``, ``command`` or ``sops``.
+        value: The variable's name, the path, the command's arguments joined by NUL, or (:meth:`in_sops`) a file and a
+            key in it, and kind and value of the identity that opens it.
     """
 
     kind: str
@@ -42,7 +50,26 @@ class SecretReference:
 
     def __str__(self) -> str:
         """The reference itself, which is safe to print."""
+        if self.kind == "sops":
+            return f"sops:{'#'.join(self.value.split(chr(0))[:2])}"
         return f"{self.kind}:{self.value.split(chr(0))[0]}"
+
+    @classmethod
+    def in_sops(cls, text: str, base: Path, identity: SecretReference | None = None) -> SecretReference:
+        """A value of a file that SOPS encrypted.
+
+        Args:
+            text: ``FILE#KEY``, the file relative to ``base``.
+            base: The catalogue's directory.
+            identity: What opens it; ``None``: where SOPS looks.
+
+        Raises:
+            ValueError: It names no file or no key.
+        """
+        path, _, key = text.partition("#")
+        if not path or not key or "\0" in text:
+            raise ValueError("a value in a file of SOPS is written sops:FILE#KEY, KEY being names divided by dots")
+        return cls("sops", "\0".join([str(base / path), key, *([identity.kind, identity.value] if identity else [])]))
 
     def resolve(self) -> str:
         """Read the secret now, without its final newline, and have it redacted from everything that is written.
@@ -50,13 +77,27 @@ class SecretReference:
         Raises:
             SecretUnavailable: It is not there, is empty, or may be read by others (a file).
         """
-        value = {"env": _from_environment, "file": _from_file, "command": _from_command}[self.kind](self.value)
+        value = _READERS[self.kind](self.value)
         if not value:
             raise SecretUnavailable(
                 f"the secret {self} is empty", remedy="Put the secret there, or name another place."
             )
         register(value)
         return value
+
+    def resolve_bytes(self) -> bytes:
+        """The same for a key that need not be text, as binary files are not.
+
+        Raises:
+            SecretUnavailable: As :meth:`resolve`.
+        """
+        if self.kind in ("file", "sops"):
+            raw = _read_file(self.value) if self.kind == "file" else _decrypt(self.value)
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError:
+                return raw
+        return self.resolve().encode()
 
 
 def register(value: str) -> None:
@@ -72,7 +113,7 @@ def register(value: str) -> None:
 
 
 #: What every one of the shapes contains: most texts have none of it, and are done with after one look.
-_HINT = re.compile(r"SECRET-KEY|PRIVATE KEY|://|X-Amz-|sig=", re.IGNORECASE)
+_HINT = re.compile(r"SECRET-KEY|PRIVATE KEY|://|X-Amz-|sig=|Authorization:|[?&;][\w.-]+=", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
@@ -84,18 +125,23 @@ def redact(text: str) -> str:
     if _HINT.search(text):
         for shape in _SHAPES:
             text = shape.sub(_MASK, text)
+        text = _PARAMETER.sub(rf"\g<1>{_MASK}", text)
     return text
 
 
 def parse_reference(text: str, base: Path) -> SecretReference:
-    """Read ``env:NAME`` or ``file:PATH`` (relative to ``base``).
+    """Read ``env:NAME``, ``file:PATH`` or ``sops:FILE#KEY`` (paths relative to ``base``).
 
     Raises:
         ValueError: It is neither; the text itself is not repeated, it may be the secret.
     """
     kind, colon, value = text.partition(":")
-    if not colon or kind not in ("env", "file") or not value:
-        raise ValueError("a secret is never in the catalogue: write env:NAME, file:PATH or {command: [program, ...]}")
+    if not colon or kind not in ("env", "file", "sops") or not value:
+        raise ValueError(
+            "a secret is never in the catalogue: write env:NAME, file:PATH, sops:FILE#KEY or {command: [program, ...]}"
+        )
+    if kind == "sops":
+        return SecretReference.in_sops(value, base)
     return SecretReference(kind, str(base / value) if kind == "file" else value)
 
 
@@ -108,15 +154,25 @@ def _from_environment(name: str) -> str:
 
 def _from_file(path: str) -> str:
     try:
+        return _read_file(path).decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError as problem:
+        raise _unreadable(path, "it is not text") from problem
+
+
+def _read_file(path: str) -> bytes:
+    try:
         mode = Path(path).stat().st_mode
         if mode & stat.S_IRWXO:
             raise SecretUnavailable(f"the secret file {path} can be read by everyone", remedy=f"chmod 600 {path}")
-        return Path(path).read_text("utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
-        raise SecretUnavailable(
-            f"the secret file {path} cannot be read: {reason}", remedy="Put the secret there, or name another place."
-        ) from problem
+        return Path(path).read_bytes()
+    except OSError as problem:
+        raise _unreadable(path, problem.strerror) from problem
+
+
+def _unreadable(path: str, reason: str | None) -> SecretUnavailable:
+    return SecretUnavailable(
+        f"the secret file {path} cannot be read: {reason}", remedy="Put the secret there, or name another place."
+    )
 
 
 def _from_command(joined: str) -> str:
@@ -135,3 +191,22 @@ def _from_command(joined: str) -> str:
             f"the secret command {argv[0]} ended with status {done.returncode}", remedy="Run it by hand to see why."
         )
     return done.stdout.decode("utf-8", "replace").strip("\r\n")
+
+
+def _from_sops(value: str) -> str:
+    try:
+        return _decrypt(value).decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError as problem:
+        raise _unreadable(value.split("\0")[0], "what it holds there is not text") from problem
+
+
+def _decrypt(value: str) -> bytes:
+    from restore_drill.sops import default_identities, value_of
+
+    path, key, *identity = value.split("\0", 3)
+    identities = SecretReference(*identity).resolve() if identity else default_identities(Path(path))
+    register(identities)
+    return value_of(Path(path), key, identities)
+
+
+_READERS = {"env": _from_environment, "file": _from_file, "command": _from_command, "sops": _from_sops}

@@ -9,16 +9,17 @@ lock), small ones in the caller's thread. Nothing here judges: the caller compar
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from restore_drill import digests
 from restore_drill.checksums import decoded_name
-from restore_drill.codecs.base import HEAD, Codec
+from restore_drill.codecs.base import HEAD, Codec, StagedCodec
+from restore_drill.disk import Workspace
 from restore_drill.errors import BackupFailed, DeadlineExceeded, RestoreDrillError
 from restore_drill.model import Stage
 from restore_drill.quantities import format_size
@@ -30,6 +31,9 @@ MAX_LAYERS = 6
 #: Expansion is not judged below this many decoded bytes.
 RATIO_FREE = 256 << 20
 _QUEUE_DEPTH = 6
+
+#: Sees the bytes of a layer as they pass, and never raises.
+Watch = Callable[[bytes], object]
 
 
 @dataclass(slots=True)
@@ -60,9 +64,12 @@ class Tap:
     digest of a damaged artifact is known.
     """
 
-    def __init__(self, chunks: Iterable[bytes], algorithms: Iterable[str], until: float) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], algorithms: Iterable[str], until: float, watch: Iterable[Watch] = ()
+    ) -> None:
         self._chunks = iter(chunks)
-        self._hashes = {name: hashlib.new(name) for name in algorithms}
+        self._hashes = {name: digests.new(name) for name in algorithms}
+        self._watch = tuple(watch)
         self._until = until
         self.size = 0
         self.whole = False
@@ -90,6 +97,8 @@ class Tap:
         self.size += len(chunk)
         for digest in self._hashes.values():
             digest.update(chunk)
+        for watch in self._watch:
+            watch(chunk)
         return chunk
 
     def digests(self) -> dict[str, str]:
@@ -143,20 +152,26 @@ class Peeling:
         size: Its stored size, ``-1`` when nobody knows: then the ratio is not judged.
         detect: First bytes → a codec ready to decode them, or ``None`` for content.
         wanted: Names of a layer → algorithms that a recorded digest of one of these names needs.
+        watch: Names of a layer → what else must see its bytes: the judge of a signature.
         ratio: Most decoded bytes per stored byte.
         limit: Most decoded bytes.
         until: ``time.monotonic()`` of the deadline.
         advance: Called with the number of stored bytes read since the last call.
+        workspace: Where what cannot be read as a stream is staged; ``None`` for the system's temporary directory.
+        trees: An archive of several files is content, and no layer to be decoded.
     """
 
     name: str
     size: int
     detect: Callable[[bytes, int], Codec | None]
     wanted: Callable[[tuple[str, ...]], frozenset[str]]
+    watch: Callable[[tuple[str, ...]], Iterable[Watch]] = lambda names: ()  # noqa: ARG005
     ratio: int = 1000
     limit: int | None = None
     until: float = float("inf")
     advance: Callable[[int], None] | None = None
+    workspace: Workspace | None = None
+    trees: bool = False
 
 
 class Peeled:
@@ -165,12 +180,15 @@ class Peeled:
     def __init__(self, chunks: Iterable[bytes], how: Peeling) -> None:
         self._how = how
         self._source = chunks
-        stored = Tap(_counted(chunks, how.advance), {"sha256"} | how.wanted((how.name,)), how.until)
+        names = (how.name,)
+        stored = Tap(_counted(chunks, how.advance), {"sha256"} | how.wanted(names), how.until, how.watch(names))
         self._taps = [stored]
         self._codecs: list[Codec] = []
         self._stages: list[Any] = []
         self._content: Iterator[bytes] = stored
         self.layers = [Layer((how.name,))]
+        #: Once a layer was staged, the store's deadline no longer ends what is read.
+        self._until = float("inf")
 
     def open(self) -> bytes:
         """Peel down to the content and return its first bytes, so that the caller can choose where it goes.
@@ -182,29 +200,52 @@ class Peeled:
         for depth in range(MAX_LAYERS + 1):
             head, self._content = peek(self._content)
             codec = self._how.detect(head, depth)
+            is_content = codec is None or (self._how.trees and isinstance(codec, StagedCodec))
             if depth:
-                self._tap(is_content=codec is None)
-            if codec is None:
+                self._tap(is_content=is_content)
+            if codec is None or not self._decode(codec, threaded):
                 return head
-            self._decode(codec, threaded)
         raise _bomb(f"more than {MAX_LAYERS} layers of compression or encryption", "codecs")
 
     def _tap(self, *, is_content: bool) -> None:
-        wanted = self._how.wanted(self.layers[-1].names)
-        tap = Tap(self._content, wanted | {"sha256"} if is_content else wanted, float("inf"))
+        names = self.layers[-1].names
+        wanted = self._how.wanted(names) | ({"sha256"} if is_content else frozenset())
+        tap = Tap(self._content, wanted, self._until, self._how.watch(names))
         self._taps.append(tap)
         self._content = tap
 
-    def _decode(self, codec: Codec, threaded: bool) -> None:
+    def _decode(self, codec: Codec, threaded: bool) -> bool:
+        """Add a layer; ``False`` for an archive that is content after all."""
+        encoded = self._ahead(self._content) if threaded else self._content
+        if isinstance(codec, StagedCodec):
+            decoded = self._staged(codec, encoded)
+            if decoded is None:
+                return False
+        else:
+            decoded = codec.decode(encoded)
         layer = self.layers[-1]
         layer.format = codec.name
         self._codecs.append(codec)
-        decoded: Iterator[bytes] = codec.decode(self._ahead(self._content) if threaded else self._content)
         self._stages.append(decoded)
         if threaded:
             decoded = self._ahead(decoded)
         self._content = Bound(decoded, self._how.size, self._how.ratio, self._how.limit)
         self.layers.append(Layer(tuple(stem for name in layer.names if (stem := decoded_name(name, codec.suffixes)))))
+        return True
+
+    def _staged(self, codec: StagedCodec, encoded: Iterator[bytes]) -> Iterator[bytes] | None:
+        """What a codec makes of a stream once it is on disk, ``None`` for an archive, which then is the content."""
+        if self._how.workspace is not None:
+            expected = self._how.size if len(self.layers) == 1 else -1
+            codec.workspace = replace(self._how.workspace, expected=expected)
+        whole = codec.stage(encoded)
+        self._stages.append(whole)
+        self._until = self._how.until
+        if not self._how.trees or codec.holds_one(whole):
+            return codec.read(whole)
+        self._content = whole.pieces(0, whole.size)
+        self.layers[-1].facts = {"staged": whole.size}
+        return None
 
     def _ahead(self, chunks: Iterator[bytes]) -> Ahead:
         stage = Ahead(chunks)

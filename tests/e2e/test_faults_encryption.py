@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.support.contents import AgeKey, gz, shop, with_log, with_passphrase
+from tests.support.contents import AgeKey, PgpKey, gz, sha256, shop, with_log, with_openssl, with_passphrase
 from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, cut, flip, stored, unsigned
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
-_KEY, _OTHER = AgeKey(), AgeKey()
+_KEY, _OTHER, _PGP = AgeKey(), AgeKey(), PgpKey()
 _PASSPHRASE = "correct horse battery staple"
 _MARK = "age-encryption.org/v1"
 
@@ -83,10 +83,38 @@ def named_like_ciphertext(site: Site) -> None:
     site.sign()
 
 
+def to_a_pgp_key(site: Site) -> None:
+    """A sensitive database, encrypted by gpg."""
+    site.copy(f"{_TIME}.db.gpg")
+    site.options |= {"sensitive": True, "size": {"predecessors": 60}}
+    site.options["decrypt"] = {"openpgp": {"key": site.project.secret("pgp", _PGP.secret)}}
+    site.put(AGES[-1], _PGP.encrypt(shop(site.now - AGES[-1])))
+
+
+def another_pgp_key(site: Site) -> None:
+    site.options["decrypt"] = {"openpgp": {"key": site.project.secret("other-pgp", PgpKey().secret)}}
+
+
 def by_openssl(site: Site) -> None:
-    """What ``openssl enc`` writes: nobody can tell whether it was changed."""
-    site.rewrite(b"Salted__" + site.bytes()[200:])
+    """Encrypted by openssl enc, with the digest of what was encrypted beside it."""
+    site.copy(f"{_TIME}.db.enc")
+    site.options |= {"sensitive": True, "size": {"predecessors": 60}}
+    password = site.project.secret("openssl", _PASSPHRASE)
+    settings = {"cipher": "aes-256-cbc", "kdf": "pbkdf2", "iterations": 1000}
+    site.options["decrypt"] = {"openssl": {"password": password, **settings}}
+    content = shop(site.now - AGES[-1])
+    key = site.put(AGES[-1], with_openssl(content, _PASSPHRASE, iterations=1000), digest=False)
+    name = key.removesuffix(".enc")
+    site.places["nas"].write(f"{name}.sha256", f"{sha256(content)}  {name.rpartition('/')[2]}\n".encode(), site.now)
+
+
+def only_the_ciphertext_is_signed(site: Site) -> None:
+    site.disk(f"{site.newest().removesuffix('.enc')}.sha256").unlink()
     site.sign()
+
+
+def another_password(site: Site) -> None:
+    site.options["decrypt"]["openssl"]["password"] = site.project.secret("wrong-openssl", "incorrect horse")
 
 
 _KEYS = "none of the keys held opens the age stream: it is encrypted to"
@@ -132,8 +160,29 @@ ROWS = [
     ),
     Row(20, "trailing bytes", encrypted, stored(lambda data: data + b"\n"), "nas/unpacks", "age stream is", "."),
     Row(
-        21, "unauthenticated CBC", encrypted, by_openssl, "nas/fetched", "begins like an openssl enc file",
-        "backup job",
+        19, "wrong pgp key", to_a_pgp_key, another_pgp_key, "nas/unpacks", "the key held does not open the openpgp",
+        "private key of one of its recipients", verdict="error", blocked=("nas/encrypted", "nas/restores"),
+    ),
+    Row(
+        20, "truncated pgp message", to_a_pgp_key, stored(cut(40)), "nas/unpacks", "openpgp stream is truncated",
+        "Compare its size", blocked=("nas/restores",),
+    ),
+    Row(20, "flipped pgp message", to_a_pgp_key, stored(flip(0.7)), "nas/unpacks", "openpgp stream is damaged", "."),
+    Row(
+        21, "unauthenticated CBC, digest of the ciphertext alone", by_openssl, only_the_ciphertext_is_signed,
+        "nas/checksum", "no digest of the content of", "sha256sum FILE",
+    ),
+    Row(
+        21, "unauthenticated CBC, flipped", by_openssl, unsigned(flip(0.5)), "nas/checksum", "recorded is",
+        "use another copy",
+    ),
+    Row(
+        21, "unauthenticated CBC, last block damaged", by_openssl, unsigned(flip(-1)), "nas/unpacks",
+        "openssl stream is truncated or damaged", ".",
+    ),
+    Row(
+        19, "unauthenticated CBC, wrong password", by_openssl, another_password, "nas/unpacks",
+        "the key held makes of the openssl stream", "under decrypt: openssl", verdict="error",
     ),
     Row(
         22, "key kept only on the lost system", encrypted, key_is_gone, "nas/unpacks",

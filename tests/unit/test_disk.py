@@ -94,3 +94,27 @@ def test_an_error_of_the_source_is_not_the_disks(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="the store broke"):
         disk.FileSink(tmp_path / "payload-0", 0).write(chunks())
+
+
+def test_what_is_staged_has_no_name_and_ends_when_it_is_closed(tmp_path: Path) -> None:
+    staged = disk.Workspace(tmp_path).stage(iter([b"abc", b"", b"d" * 3 * MB]))
+    assert list(tmp_path.iterdir()) == []
+    assert (staged.size, staged.read(1, 4), staged.read(staged.size, 1)) == (3 * MB + 3, b"bcdd", b"")
+    assert [len(piece) for piece in staged.pieces(2, staged.size + 9)] == [MB, MB, MB, 1]
+    staged.close()
+    staged.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        staged.read(0, 1)
+
+
+def test_staging_is_budgeted_and_watched(small: SimpleNamespace, tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(10):
+            small.f_bavail -= 10
+            yield bytes(8 * MB)
+
+    with pytest.raises(CouldNotVerify, match=r"needs 94\.4 MB, 83\.9 MB are usable"):
+        disk.Workspace(tmp_path, reserve=20 * MB, expected=90 * MB).stage(iter([]))
+    with pytest.raises(CouldNotVerify, match=r"less than 73\.4 MB would stay free"):
+        disk.Workspace(tmp_path, reserve=70 * MB).stage(chunks())
+    assert list(tmp_path.iterdir()) == []

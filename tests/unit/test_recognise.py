@@ -8,7 +8,7 @@ import lzma
 import pytest
 from tests.support.tar_builder import archive, member
 
-from restore_drill.recognise import archive_of, codec_detector, describe
+from restore_drill.recognise import archive_of, codec_detector, describe, unread
 from restore_drill.secrets import SecretReference
 
 KEY = SecretReference("env", "KEY")
@@ -60,9 +60,31 @@ def test_archives_are_told_apart_from_content() -> None:
         (b"REDIS0011", "a Redis dump"),
         (b"-- MySQL dump", "an SQL script of another kind"),
         (archive(member(b"a", b"1"))[:1024], "a tar archive"),
+        (b"\x04\x22\x4d\x18\x64\x40", "lz4"),
+        (b"Rar!\x1a\x07\x01\0", "a rar archive"),
+        (b"!<arch>\ndebian-binary   17", "a Debian package"),
+        (b"!<arch>\n/       ", "an ar archive"),
+        (b"LZIP\x01", "lzip"),
+        (b"\x1f\x9d\x90", "compress (.Z)"),
+        (b"QFI\xfb\0\0\0\3", "a qcow2 disk image"),
         (b"Service unavailable, try again", "plain text"),
         (bytes(range(128, 256)), "unknown binary data"),
     ],
 )
 def test_what_was_not_recognised_is_named_for_a_person(head: bytes, name: str) -> None:
     assert describe(head) == name
+
+
+def test_a_format_that_is_not_read_has_a_remedy() -> None:
+    for head in (b"Rar!\x1a\x07\0", b"070701", b"MSCF\0\0\0\0", b"\x89LZO\0\r\n\x1a\n", b"conectix"):
+        found = unread(head + bytes(100))
+        assert found is not None and found[1].endswith(".")
+    assert unread(gzip.compress(b"x")) is None and unread(b"") is None
+
+
+def test_an_archive_of_files_is_a_layer_only_where_files_are_restored() -> None:
+    head = b"PK\x03\x04" + bytes(100)
+    assert getattr(codec_detector({})(head, 0), "name", None) == "zip"
+    assert codec_detector({}, files=False)(head, 0) is None
+    assert getattr(codec_detector({}, ("zip",), files=False)(head, 0), "name", None) == "zip"
+    assert archive_of(head) == "zip"

@@ -89,11 +89,11 @@ def test_references_are_read_relative_to_the_catalogue(tmp_path: Path) -> None:
     assert parse_reference("file:/run/a", tmp_path) == SecretReference("file", "/run/a")
 
 
-@pytest.mark.parametrize("text", ["hunter22", "env:", "file:", "", "vault:x", AGE_KEY])
+@pytest.mark.parametrize("text", ["hunter22", "env:", "file:", "", "vault:x", "sops:", AGE_KEY])
 def test_what_may_be_the_secret_itself_is_refused_and_not_repeated(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="never in the catalogue") as raised:
         parse_reference(text, tmp_path)
-    assert not text or text not in str(raised.value).replace("env:NAME, file:PATH", "")
+    assert not text or text not in str(raised.value).replace("env:NAME, file:PATH, sops:FILE#KEY", "")
 
 
 def test_a_secret_that_begins_with_another_one_leaves_nothing_behind() -> None:
@@ -137,6 +137,12 @@ def test_a_secret_is_found_however_it_is_written(secret: str) -> None:
         ("https://host/x?X-Amz-Signature=0aF3&y=1", f"https://host/x?X-Amz-Signature={MASK}&y=1"),
         ("?X-Amz-Security-Token=IQoJ%2F+x/&y", f"?X-Amz-Security-Token={MASK}&y"),
         ("https://blob/x?sv=1&sig=abc%3D", f"https://blob/x?sv=1&sig={MASK}"),
+        ("/b/x?X-Goog-Credential=me&X-Goog-Signature=0af3&y", f"/b/x?X-Goog-Credential=me&X-Goog-Signature={MASK}&y"),
+        ("/x?Expires=1&Signature=ab~c_-&Key-Pair-Id=K", f"/x?Expires=1&Signature={MASK}&Key-Pair-Id=K"),
+        ("GET /x?token=c2Vj HTTP/1.1", f"GET /x?token={MASK} HTTP/1.1"),
+        ("/x?private_token=glpat-1&ref=main", f"/x?private_token={MASK}&ref=main"),
+        ("Authorization: Bearer abc.def-", f"Authorization: Bearer {MASK}"),
+        ("a signature=unknown; the token=5", "a signature=unknown; the token=5"),
         ("-----BEGIN EC PRIVATE KEY-----\nAA\n-----END EC PRIVATE KEY-----.", f"{MASK}."),
     ],
 )

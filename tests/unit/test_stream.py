@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.zip_builder import Part, build
 
 from restore_drill import stream
 from restore_drill.codecs.base import Codec
@@ -151,6 +152,13 @@ def test_only_the_layers_that_are_asked_for_are_hashed_beside_the_outer_and_the_
     data = gzip.compress(lzma.compress(CONTENT))
     _, layers = peel(data, name="a.xz.gz", wanted=lambda names: frozenset({"md5"} if "a.xz" in names else ()))
     assert [set(layer.digests) for layer in layers] == [{"sha256"}, {"md5"}, {"sha256"}]
+
+
+def test_who_watches_a_layer_sees_all_its_bytes_and_those_of_no_other(threaded: bool) -> None:
+    data = gzip.compress(lzma.compress(CONTENT))
+    seen: dict[str, list[bytes]] = {name: [] for name in ("a.xz.gz", "a.xz", "a")}
+    peel(data, cut(data, [1000]), name="a.xz.gz", watch=lambda names: [seen[name].append for name in names])
+    assert [b"".join(chunks) for chunks in seen.values()] == [data, lzma.compress(CONTENT), CONTENT]
 
 
 def test_the_head_is_shown_before_anything_is_consumed(threaded: bool) -> None:
@@ -481,3 +489,26 @@ def test_a_codec_that_swallows_what_broke_upstream_cannot_hide_it() -> None:
     peeled.finish()
     assert peeled.source_failure is problem
     assert not peeled.layers[0].whole
+
+
+def test_a_deadline_holds_for_what_comes_out_of_a_staged_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store has nothing to do with it any more: its tap cannot notice."""
+    content = bytes(5 << 20)
+    encoded = build([Part(b"content", content)])
+    for late in (False, True):
+        now = [0.0]
+
+        def chunks() -> Iterator[bytes]:
+            yield encoded
+            now[0] = 100.0 if late else 0.0  # noqa: B023
+
+        monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])  # noqa: B023
+        peeled = Peeled(chunks(), Peeling("x.zip", len(encoded), codec_detector({}), lambda _: frozenset(), until=50.0))
+        peeled.open()
+        if late:
+            with pytest.raises(DeadlineExceeded):
+                list(peeled.content())
+        else:
+            assert b"".join(peeled.content()) == content
+        peeled.finish()
+        assert peeled.source_failure is None

@@ -7,7 +7,8 @@ MUST
 
 * recognise itself by the first bytes;
 * notice truncation, damaged headers and anything after the end, and raise :class:`BackupFailed` (stage ``unpack``);
-* write through the tree only, and consume the data of every member.
+* write through the tree only, and consume the data of every member;
+* stage what cannot be read as a stream in its ``workspace``, in a file without a name, and nowhere else.
 
 Every format passes :class:`restore_drill.testing.archive.ArchiveConformance`.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from restore_drill.archives.members import Tree
+    from restore_drill.disk import Workspace
 
 
 class Archive(ABC):
@@ -27,6 +29,8 @@ class Archive(ABC):
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    #: Where a stream is staged that cannot be read from its first byte to its last; whoever unpacks it says so.
+    workspace: Workspace | None = None
 
     @classmethod
     @abstractmethod

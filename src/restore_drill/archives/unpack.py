@@ -11,8 +11,10 @@ from typing import Any
 
 from restore_drill.archives.base import Archive
 from restore_drill.archives.digest import DigestBook, TreeDigest
+from restore_drill.archives.dumpdir import Listings
 from restore_drill.archives.members import Tree, TreeLimits
 from restore_drill.archives.tree import TreeWriter
+from restore_drill.disk import Workspace
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Stage
 from restore_drill.registry import load
@@ -34,6 +36,8 @@ def unpack_tree(
 ) -> dict[str, Any]:
     """Unpack the bytes that the caller feeds.
 
+    What an incremental archive lists of its directories is written beside the tree (:mod:`restore_drill.listings`).
+
     Args:
         call: Where this runs.
         archive: Registered name of the format.
@@ -52,13 +56,24 @@ def unpack_tree(
         CouldNotVerify: The disk is too small, or the deadline passed.
     """
     reader: Archive = load("archives", archive)()
+    reader.workspace = Workspace(call.work, reserve)
     with (
         full_modes(),
         closing(open_tree(call, root, limits, digest=digest, discard=discard, reserve=reserve)) as tree,
     ):
         fed = Metered(call, tree)
-        reader.unpack(fed.chunks(), tree)
+        with _lists(call, root, reserve, tree, discard=discard):
+            reader.unpack(fed.chunks(), tree)
         return {**tree.finish(), "archive_bytes": fed.size}
+
+
+@contextmanager
+def _lists(call: Call, root: str, reserve: int, tree: Tree, *, discard: bool) -> Iterator[None]:
+    if discard:
+        yield
+        return
+    with closing(Listings(inside(call.work, root), reserve)) as tree.listings:
+        yield
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 from restore_drill import __version__, disk
 from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue
+from restore_drill.engines.base import Engine
 from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.lifecycle import start_demo
 from restore_drill.locate import locate
@@ -23,9 +25,11 @@ from restore_drill.printable import printable
 from restore_drill.process import find
 from restore_drill.quantities import format_duration, format_size
 from restore_drill.registry import load as load_plug
+from restore_drill.registry import require
 from restore_drill.run import Run, RunOptions
 from restore_drill.sandboxes.base import Limits
 from restore_drill.secrets import SecretReference, redact
+from restore_drill.signatures.base import PinnedKey
 
 _PACKAGES = ("pytest", "pytest-xdist", "boto3", "isal", "pyrage", "cryptography", "pydantic", "PyYAML")
 #: SQLite before this reports some corruption as ``ok`` (quick_check of WITHOUT ROWID tables).
@@ -114,8 +118,15 @@ def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     run = Run("doctor", Path(plan.reports), plan, options)
     yield _guarded(f"state {plan.state.url}", lambda: _state(run))
     yield _guarded(f"reports {plan.reports}", lambda: _writable(Path(plan.reports)))
+    for program, users in sorted(_programs(plan).items()):
+        yield _program(program, ", ".join(sorted(users)))
+    for name in sorted({target.model.engine for target in plan.targets}):
+        if libraries := (engine := load_plug("engines", name)).libraries:
+            yield _guarded(f"library {', '.join(libraries)} (for {name})", lambda engine=engine: _libraries(engine))  # type: ignore[misc]
     for label, reference in sorted(_secrets(plan).items()):
         yield _guarded(f"secret {label}", lambda reference=reference: _resolves(reference))  # type: ignore[misc]
+    for key in sorted(_public_keys(plan), key=str):
+        yield _guarded(f"public key {key}", lambda key=key: f"{len(key.read())} bytes")  # type: ignore[misc]
     for target in plan.targets:
         for copy in target.copies:
             yield _guarded(f"{target.name}/{copy.name}", lambda t=target, c=copy: _newest(run, t, c))  # type: ignore[misc]
@@ -143,6 +154,32 @@ def _writable(directory: Path) -> str:
         return "can be written"
 
 
+def _programs(plan: Plan) -> dict[str, set[str]]:
+    """The programs without which something of the catalogue cannot be read, and what needs them."""
+    found: dict[str, set[str]] = {}
+    for target in plan.targets:
+        plugs = {("engines", target.model.engine)}
+        for copy in target.copies:
+            plugs |= {("codecs", name) for name in (*copy.decrypt, *(copy.model.codecs or ()))}
+            plugs |= {("signatures", rule.kind)} if (rule := copy.checksum.signature) else set()
+        for plug, name in plugs:
+            with contextlib.suppress(CouldNotVerify):  # what it needs is told where its copies are looked at
+                for program in getattr(load_plug(plug, name), "programs", ()):
+                    found.setdefault(program, set()).add(name)
+    return found
+
+
+def _program(program: str, users: str) -> Line:
+    place = find(program)
+    remedy = f"Install it: {users} cannot be read without it."
+    return place is not None, f"program {program} (for {users}): {place or 'not found'}", remedy
+
+
+def _libraries(engine: type[Engine]) -> str:
+    require("engines", engine)
+    return "installed"
+
+
 def _secrets(plan: Plan) -> dict[str, SecretReference]:
     """Every secret of the catalogue, by its reference; never its value."""
     found = dict.fromkeys(plan.state.secrets.values())
@@ -150,12 +187,18 @@ def _secrets(plan: Plan) -> dict[str, SecretReference]:
         for copy in target.copies:
             found |= dict.fromkeys(copy.settings.secrets.values())
             for keys in copy.decrypt.values():
-                found |= dict.fromkeys(keys.values())
+                found |= dict.fromkeys(each for each in keys.values() if isinstance(each, SecretReference))
     return {str(reference): reference for reference in found}
 
 
+def _public_keys(plan: Plan) -> set[PinnedKey]:
+    """The files of public keys that signatures are verified with."""
+    rules = [copy.checksum.signature for target in plan.targets for copy in target.copies]
+    return {key for rule in rules if rule for key in rule.keys if key.path}
+
+
 def _resolves(reference: SecretReference) -> str:
-    reference.resolve()
+    reference.resolve_bytes()
     return "can be read"
 
 

@@ -8,13 +8,13 @@ the other exception: ``v3`` may be a flipped ``v1`` or the future.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from restore_drill.codecs import _age_keys, _age_payload
 from restore_drill.codecs._age_header import ARMOR_BEGIN, VERSION_PREFIX, Header, is_armored, read_header, remove_armor
 from restore_drill.codecs._source import Source, empty, foreign
-from restore_drill.codecs.base import HEAD, Codec, damaged, library
+from restore_drill.codecs.base import HEAD, Codec, Given, damaged, library
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Stage
 from restore_drill.secrets import SecretReference
@@ -28,8 +28,8 @@ class AgeCodec(Codec):
     encrypts = True
     keys = ("identity", "passphrase")
 
-    def __init__(self, secrets: Mapping[str, SecretReference] | None = None) -> None:
-        super().__init__(secrets)
+    def __init__(self, given: Given | None = None) -> None:
+        super().__init__(given)
         self._facts: dict[str, Any] = {}
 
     @classmethod

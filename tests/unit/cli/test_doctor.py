@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Command, Said, change
 
 from restore_drill import disk
+from restore_drill.engines.parquet import ParquetEngine
 
 
 def problems(said: Said) -> dict[str, str]:
@@ -95,3 +97,46 @@ def test_an_old_sqlite(command: Command, project: Path, monkeypatch: pytest.Monk
 def test_a_package_that_is_missing(command: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restore_drill.cli.doctor._PACKAGES", ("pytest", "a-package-nobody-has"))
     assert "a-package-nobody-has missing" in command("doctor").out
+
+
+def test_a_program_that_a_format_needs(
+    command: Command, catalogue: Path, monkeypatch: pytest.MonkeyPatch, require_program: Callable[[str], str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    command("baseline", "init")
+    monkeypatch.setenv("PGP_PASSPHRASE", "correct horse")
+    change(catalogue, '.db"}', '.db", decrypt: {openpgp: {passphrase: env:PGP_PASSPHRASE}}}')
+    gpg = require_program("gpg")
+    assert f"ok      program gpg (for openpgp): {gpg}" in command("doctor").out
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = problems(command("doctor"))
+    assert found.keys() == {"program gpg (for openpgp)"}
+    assert "not found -> Install it" in found["program gpg (for openpgp)"]
+
+
+def test_a_library_that_an_engine_needs_keeps_nothing_else_from_being_drilled(
+    command: Command, catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("baseline", "init")
+    change(catalogue, "engine: sqlite", "engine: parquet")
+    assert "ok      library pyarrow (for parquet): installed" in command("doctor").out
+    monkeypatch.setattr(ParquetEngine, "libraries", ("a_library_nobody_has",))
+    assert command("validate").status == 0
+    assert problems(command("doctor")) == {
+        "library a_library_nobody_has (for parquet)": "engines 'parquet' needs a_library_nobody_has, which is not "
+        "installed -> pip install 'pytest-restore-drill[parquet]'"
+    }
+
+
+def test_what_a_signature_needs(
+    command: Command, catalogue: Path, project: Path, require_program: Callable[[str], str]
+) -> None:
+    command("baseline", "init")
+    change(catalogue, '.db"}', '.db", checksum: {signature: {kind: gpg, keys: ["file:backup.asc"]}}}')
+    gpgv, key = require_program("gpgv"), catalogue.parent / "backup.asc"
+    said = command("doctor")
+    assert f"ok      program gpgv (for gpg): {gpgv}" in said.out
+    assert f"cannot be read ({key})" in problems(said)[f"public key file:{key}"]
+    key.write_text("a key")
+    said = command("doctor")
+    assert f"ok      public key file:{key}: 5 bytes" in said.out and problems(said) == {}
