@@ -250,7 +250,7 @@ def _tools() -> dict[str, str]:
     import sqlite3
 
     found = {"restore-drill": __version__, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
-    for package in ("pytest", "pytest-xdist", "boto3", "isal", "backports.zstd", "pyrage", "cryptography"):
+    for package in ("pytest", "pytest-xdist", "boto3", "isal", "backports.zstd", "lz4", "pyrage", "cryptography"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

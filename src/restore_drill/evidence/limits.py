@@ -14,6 +14,12 @@ def of(target: PlannedTarget, copy: str) -> list[str]:
     found = []
     if planned.checksum.mode == "pinned":
         found.append("the digest was pinned at the first drill: not checked against its origin")
+    if planned.checksum.provider:
+        found.append("the digest is one that the store keeps of the object: what was before the upload is not covered")
+    if planned.checksum.weak == "accept":
+        found.append("digests that can be forged are accepted")
+    if planned.checksum.signature:
+        found.append("signatures say who signed these bytes, not that the signer would call them the latest")
     if target.model.frozen:
         found.append("frozen: the snapshot's age is not judged")
     if "integrity" in supported and expect.integrity != "full":

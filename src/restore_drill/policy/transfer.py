@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from restore_drill.checksums import WEAK
+from restore_drill.digests import Strength, is_weak, strength
 from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.facts import RestoreFacts
 from restore_drill.model import Finding, Stage, Verdict
@@ -27,11 +27,30 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
     """A digest was recorded for every artifact, is strong enough, and matches the bytes that it speaks of."""
     if transfer.unusable is not None:
         raise transfer.unusable
+    if transfer.unsigned:
+        return Finding(
+            Verdict.FAILED,
+            f"no signature is there for {transfer.unsigned[0]}",
+            "Sign it when the backup is made, and store the signature beside it.",
+            expected=f"a {copy.checksum.signature.kind} signature" if copy.checksum.signature else "a signature",
+            actual="none",
+        )
+    signed = _signed(transfer, copy)
     if copy.checksum.mode == "pinned":
         return Finding(
             expected="as pinned",
             actual="as pinned",
-            notes=("pinned at the first drill: not checked against its origin",),
+            notes=("pinned at the first drill: not checked against its origin", *signed),
+        )
+    if transfer.unproven:
+        name, _, codec = transfer.unproven[0].rpartition(": ")
+        return Finding(
+            Verdict.FAILED,
+            f"no digest of the content of {name} is recorded, and {codec} cannot tell whether it was altered",
+            "Record it before it is encrypted: sha256sum FILE > FILE.sha256, FILE being what is encrypted to "
+            "FILE.enc, and store it beside; a digest of what is stored proves no content.",
+            expected="a recorded digest of the content",
+            actual="of the stored bytes" if transfer.digests else "none",
         )
     if transfer.absent:
         return Finding(
@@ -46,13 +65,27 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
             raise Blocked("unpacks", transfer.broken[Stage.UNPACK].cause)
         raise CouldNotVerify("no digest was compared", remedy="Look at what the drill of this copy says.")
     for check in transfer.digests:
-        if finding := _digest_problem(check, copy):
+        if finding := _digest_problem(check, transfer, copy):
             return finding
     _require_computed(transfer)
-    notes = tuple(note for check in transfer.digests for note in check.notes)
+    notes = (*(note for check in transfer.digests for note in check.notes), *signed)
     return Finding(
         expected=_short(transfer.digests, "expected"), actual=_short(transfer.digests, "actual"), notes=notes
     )
+
+
+def _signed(transfer: Transfer, copy: PlannedCopy) -> list[str]:
+    """Who signed what, and no more than that."""
+    if copy.checksum.signature and not transfer.signatures and not transfer.absent:
+        raise CouldNotVerify(
+            "no signature was verified",
+            remedy="Signatures are verified of artifacts, and of the file in which a digest of them is recorded.",
+        )
+    if not all(check.key for check in transfer.signatures):
+        if Stage.UNPACK in transfer.broken:
+            raise Blocked("unpacks", transfer.broken[Stage.UNPACK].cause)
+        raise CouldNotVerify("what is signed was not read to its end")
+    return [f"{check.signed} is signed by the pinned {check.kind} key {check.key}" for check in transfer.signatures]
 
 
 def _require_computed(transfer: Transfer) -> None:
@@ -64,7 +97,7 @@ def _require_computed(transfer: Transfer) -> None:
     raise CouldNotVerify("the bytes that the recorded digest is of were not read to their end")
 
 
-def _digest_problem(check: DigestCheck, copy: PlannedCopy) -> Finding | None:
+def _digest_problem(check: DigestCheck, transfer: Transfer, copy: PlannedCopy) -> Finding | None:
     if not check.layer:
         return Finding(
             Verdict.FAILED,
@@ -74,15 +107,30 @@ def _digest_problem(check: DigestCheck, copy: PlannedCopy) -> Finding | None:
             actual="nothing to compare with",
             notes=tuple(check.notes),
         )
-    if check.algorithm in WEAK and copy.checksum.weak == "fail":
+    if copy.checksum.weak == "fail" and _is_weak_alone(check, transfer):
+        why = "can be forged" if strength(_base(check)) is Strength.FORGEABLE else "proves nothing against a forger"
         return Finding(
             Verdict.FAILED,
-            f"only an {check.algorithm.upper()} digest is recorded, which can be forged",
+            f"only {'a' if _base(check)[0] in 'bc' else 'an'} {_base(check).upper()} digest is recorded, which {why}",
             "Record SHA-256, or accept it with checksum: {weak: accept}.",
             expected="SHA-256 or stronger",
             actual=check.algorithm,
         )
     return None
+
+
+def _base(check: DigestCheck) -> str:
+    return check.base or check.algorithm
+
+
+def _is_weak_alone(check: DigestCheck, transfer: Transfer) -> bool:
+    """Whether no strong digest of the same artifact is recorded beside it; all of them must match."""
+    bases = [_base(each).split("+") for each in transfer.digests if each.artifact == check.artifact]
+    return _any_weak(_base(check).split("+")) and all(map(_any_weak, bases))
+
+
+def _any_weak(algorithms: Sequence[str]) -> bool:
+    return any(map(is_weak, algorithms))
 
 
 def encrypted(transfer: Transfer, copy: PlannedCopy) -> Finding:

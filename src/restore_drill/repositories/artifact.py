@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_drill.catalogue.models import TargetModel
-from restore_drill.checksums import RecordedDigest
-from restore_drill.disk import FileSink
-from restore_drill.errors import BackupFailed, RestoreDrillError
+from restore_drill.disk import FileSink, Workspace
+from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Artifact, Payload, PayloadForm, Stage
-from restore_drill.recognise import archive_of, codec_detector, describe
+from restore_drill.recognise import archive_of, codec_detector, describe, is_text, unread
 from restore_drill.registry import load
-from restore_drill.repositories.base import DigestCheck, Staging, Transfer
-from restore_drill.repositories.recorded import Recorded, stems
+from restore_drill.repositories import unproven
+from restore_drill.repositories.base import DigestCheck, SignatureCheck, Staging, Transfer
+from restore_drill.repositories.comparing import Expected, expect, problem_of
+from restore_drill.repositories.recorded import Recorded
+from restore_drill.repositories.signed import Signing, Witness, witness
 from restore_drill.stores.base import Store
 from restore_drill.stream import Layer, Peeled, Peeling
 
@@ -34,14 +36,30 @@ class Fetched:
     artifact: Artifact
     layers: list[Layer] = field(default_factory=list)
     payload: Payload | None = None
-    digest: DigestCheck | None = None
+    digests: list[DigestCheck] = field(default_factory=list)
+    signatures: list[SignatureCheck] = field(default_factory=list)
     absent: str = ""
+    unsigned: str = ""
     unusable: RestoreDrillError | None = None
     unpack: dict[str, Any] = field(default_factory=dict)
     broken: dict[Stage, RestoreDrillError] = field(default_factory=dict)
     encrypted: str = ""
+    unproven: str = ""
     is_part: bool = False
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> DigestCheck | None:
+        """What became of the digest that was recorded of it, if one was."""
+        return self.digests[0] if self.digests else None
+
+    def note_signature(self, signing: Signing) -> None:
+        """One that is wrong breaks the stage; one that could not be judged, or is missing, like a digest, does not."""
+        self.signatures += signing.checks
+        self.unsigned = self.unsigned or signing.absent
+        if signing.problem and signing.is_wrong:
+            _broke(self, signing.problem, Stage.VERIFY)
+        self.unusable = self.unusable or (None if signing.is_wrong else signing.problem)
 
 
 @dataclass(slots=True)
@@ -57,52 +75,79 @@ class ArtifactFetch:
     def run(self, place: Path, find: Callable[[Artifact], Recorded], *, is_part: bool) -> Fetched:
         """Fetch it to a place where nothing is yet; what goes wrong is in the result's ``broken``."""
         found = Fetched(self.artifact, is_part=is_part)
-        recorded = self._find(find, found)
+        expected = self._find(find, found)
         if self.artifact.size == 0:
             _broke(found, BackupFailed("it is empty (0 bytes)", looked_at=self._where(), stage=Stage.FETCH))
             return found
+        signature = self._signature(found)
         try:
-            peeled = Peeled(self.store.open(self.artifact), self._how(recorded.digest))
+            peeled = Peeled(self.store.open(self.artifact), self._how(expected, signature, is_part=is_part))
         except RestoreDrillError as problem:
             _broke(found, problem, Stage.FETCH)
+            if signature:
+                signature.judge.close()
             return found
         try:
             self._consume(peeled, place, found)
         except RestoreDrillError as problem:
-            _broke(found, problem)
+            known = unproven.as_known(problem, peeled.layers)
+            known.looked_at = known.looked_at or self._where()  # codecs do not know what they read, a chain has many
+            _broke(found, known)
         except BaseException:
             peeled.abandon()
+            if signature:
+                signature.judge.close()
             raise
         peeled.finish()
-        self._conclude(peeled, recorded, found)
+        self._conclude(peeled, expected, signature, found)
         return found
 
-    def _find(self, find: Callable[[Artifact], Recorded], found: Fetched) -> Recorded:
+    def _find(self, find: Callable[[Artifact], Recorded], found: Fetched) -> Expected:
         if self.copy.checksum.mode == "pinned":
-            return Recorded(source="pinned")
+            return Expected(self.artifact, Recorded(source="pinned"))
         try:
             recorded = find(self.artifact)
+            if recorded.signing:
+                found.note_signature(recorded.signing)
+            expected = expect(self.artifact, recorded)
         except RestoreDrillError as problem:
             found.unusable = problem
-            return Recorded()
-        if recorded.digest is None:
+            return Expected(self.artifact, Recorded())
+        if not recorded.is_there:
             found.absent = f"{self.artifact.name}: looked for {', '.join(recorded.looked_at)}"
-        return recorded
+        return expected
 
-    def _how(self, digest: RecordedDigest | None) -> Peeling:
-        # Of every layer, not only of the one that it names: so it can be told when it is that of another one.
-        algorithms = frozenset({digest.algorithm}) if digest else frozenset[str]()
+    def _signature(self, found: Fetched) -> Witness | None:
+        """The judge of the artifact's own signature, where the catalogue wants one and it is there."""
+        rule = self.copy.checksum.signature
+        if rule is None or rule.of != "artifact":
+            return None
+        result = witness(self.store, rule, self.artifact.key, self.staging.until, decoded=True)
+        if isinstance(result, Witness):
+            return result
+        found.note_signature(result)
+        return None
 
-        limits = self.model.limits
+    def _how(self, expected: Expected, signature: Witness | None, *, is_part: bool) -> Peeling:
+        def watch(names: tuple[str, ...]) -> list[Callable[[bytes], object]]:
+            signed = signature is not None and signature.signed in names
+            judges: list[Callable[[bytes], object]] = [signature.judge.update] if signature and signed else []
+            return judges + (expected.watch if self.artifact.name in names else [])
+
+        limits, forms, codecs = self.model.limits, self.staging.engine.forms, self.copy.model.codecs
         return Peeling(
             name=self.artifact.name,
             size=self.artifact.size,
-            detect=codec_detector(self.copy.decrypt, self.copy.model.codecs),
-            wanted=lambda names: algorithms,  # noqa: ARG005 - others choose by name
+            detect=codec_detector(self.copy.decrypt, codecs, files=PayloadForm.FILE in forms or is_part),
+            # Of every layer, not only of the one that it names: so it can be told when it is that of another one.
+            wanted=lambda names: expected.algorithms,  # noqa: ARG005 - others choose by name
+            watch=watch,
             ratio=limits.ratio,
             limit=limits.bytes,
             until=self.staging.until,
             advance=self.staging.advance,
+            workspace=Workspace(self.staging.quarantine, self.staging.reserve),
+            trees=PayloadForm.TREE in forms and codecs is None and not is_part,
         )
 
     def _consume(self, peeled: Peeled, path: Path, found: Fetched) -> None:
@@ -131,12 +176,20 @@ class ArtifactFetch:
             return known
         if archive and not (zeros and engine.forms[0] is PayloadForm.FILE):
             return archive
+        # What a wrong key gives is noise; what can be read was decrypted, and is no backup.
+        if not is_text(head) and (wrong_key := unproven.unreadable(peeled.layers, self._where())):
+            raise wrong_key
         inside = len(peeled.layers) > 1
-        raise BackupFailed(
+        foreign = unread(head)
+        # Of a format that is only not read here, nothing is known; anything else is not what a backup job should write.
+        kind = CouldNotVerify if foreign else BackupFailed
+        raise kind(
             f"{'inside ' + peeled.layers[-2].format + ' it' if inside else 'it'} begins like {describe(head)}, "
             f"not like anything the engine {engine.name} can restore",
             looked_at=self._where(),
-            remedy="Look at what the backup job wrote: an error message may have been stored instead of data.",
+            remedy=foreign[1]
+            if foreign
+            else "Look at what the backup job wrote: an error message may have been stored instead of data.",
             stage=Stage.UNPACK if inside else Stage.FETCH,
         )
 
@@ -163,15 +216,19 @@ class ArtifactFetch:
         )
         return facts
 
-    def _conclude(self, peeled: Peeled, recorded: Recorded, found: Fetched) -> None:
+    def _conclude(self, peeled: Peeled, expected: Expected, signature: Witness | None, found: Fetched) -> None:
         found.layers = peeled.layers
         codecs = [layer.format for layer in peeled.layers[:-1]]
         found.encrypted = next((name for name in codecs if load("codecs", name).encrypts), "")
+        if self.copy.checksum.mode != "pinned" and not unproven.is_proven(peeled.layers, expected.recorded.digest):
+            found.unproven = f"{self.artifact.name}: {unproven.format_without_proof(peeled.layers)}"
         self._judge_source(peeled, found)
         self._judge_end(peeled, found)
-        if recorded.digest:
-            found.digest = _compare(self.artifact, recorded, peeled.layers, broken=bool(found.broken))
-            if problem := _digest_problem(found.digest, self.store.where(self.artifact.key)):
+        if signature:
+            found.note_signature(signature.judged(peeled.layers))
+        found.digests = expected.compare(peeled.layers, broken=bool(found.broken))
+        for check in found.digests:
+            if problem := problem_of(check, self.store.where(self.artifact.key)):
                 _broke(found, problem, Stage.VERIFY)
         if found.broken:
             found.payload = None
@@ -213,10 +270,13 @@ def absorb(transfer: Transfer, found: Fetched, payload: Payload | None) -> Paylo
     transfer.artifacts.append(_facts(found))
     transfer.notes += found.notes
     transfer.unpack = transfer.unpack or found.unpack
-    transfer.digests += [found.digest] if found.digest else []
+    transfer.digests += found.digests
+    transfer.signatures += found.signatures
+    transfer.unsigned += [found.unsigned] if found.unsigned else []
     transfer.absent += [found.absent] if found.absent else []
     transfer.unusable = transfer.unusable or found.unusable
     transfer.encrypted = transfer.encrypted or found.encrypted
+    transfer.unproven += [found.unproven] if found.unproven else []
     transfer.plain = transfer.plain or ("" if found.encrypted else found.artifact.name)
     for stage in _FIRST:
         if stage in found.broken:
@@ -238,44 +298,6 @@ def _facts(found: Fetched) -> dict[str, Any]:
             for layer in found.layers
         ],
     }
-
-
-def _compare(artifact: Artifact, recorded: Recorded, layers: list[Layer], *, broken: bool) -> DigestCheck:
-    assert recorded.digest  # noqa: S101 - the caller checked
-    digest = recorded.digest
-    check = DigestCheck(artifact.name, recorded.source, digest.algorithm, digest.hexdigest, notes=list(recorded.notes))
-    for position, layer in enumerate(layers):
-        if digest.basename in layer.names:
-            check.layer = _layer_name(position, layers)
-            check.actual = layer.digests.get(digest.algorithm, "") if layer.whole else ""
-            break
-    if not check.layer and broken and digest.basename in stems(artifact.name):
-        check.layer = "decoded"  # decoding did not get so far
-    if check.actual and check.actual != check.expected:
-        same = (
-            position for position, layer in enumerate(layers) if layer.digests.get(digest.algorithm) == check.expected
-        )
-        check.notes += [
-            f"the recorded digest is that of the {_layer_name(position, layers)} bytes" for position in same
-        ]
-    return check
-
-
-def _layer_name(position: int, layers: list[Layer]) -> str:
-    return "stored" if position == 0 else "content" if position == len(layers) - 1 else "decoded"
-
-
-def _digest_problem(check: DigestCheck, where: str) -> BackupFailed | None:
-    if not check.actual or check.actual == check.expected:
-        return None
-    other = next((f": {note}" for note in check.notes if note.startswith("the recorded digest is that of")), "")
-    changed = "The backup changed after it was made: use another copy or snapshot, and find out what damaged it."
-    return BackupFailed(
-        f"{check.algorithm} of the {check.layer} bytes is {check.actual}, recorded is {check.expected}{other}",
-        looked_at=f"{where}, {check.source}",
-        remedy="Record the digest under the name of the bytes that it is of." if other else changed,
-        stage=Stage.VERIFY,
-    )
 
 
 def _broke(found: Fetched, problem: RestoreDrillError, stage: Stage | None = None) -> None:

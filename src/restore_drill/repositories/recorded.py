@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from restore_drill.catalogue.models import ChecksumRule
 from restore_drill.checksums import (
     MANIFEST_NAMES,
     SIDECAR_SUFFIXES,
-    WEAK,
     RecordedDigest,
     algorithm_of_name,
-    decoded_name,
+    decode,
     parse_manifest,
     strip_suffix,
 )
+from restore_drill.digests import canonical, is_weak
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Artifact, Stage
-from restore_drill.registry import load, names
-from restore_drill.stores.base import Store
+from restore_drill.repositories.names import by_worth, join
+from restore_drill.repositories.names import fill as fill
+from restore_drill.repositories.names import stems as stems
+from restore_drill.repositories.signed import Signing, of_file
+from restore_drill.stores.base import ProviderDigest, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Recorded:
         source: Where it stands.
         key: Key of the file it stands in, ``""`` for the catalogue itself.
         looked_at: Names of the files that were looked for.
+        provided: What the store keeps, where the catalogue takes that.
+        signing: What became of the signature of that file, where the catalogue wants one.
     """
 
     digest: RecordedDigest | None = None
@@ -44,24 +48,13 @@ class Recorded:
     key: str = ""
     looked_at: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    provided: tuple[ProviderDigest, ...] = ()
+    signing: Signing | None = None
 
-
-@cache
-def _endings() -> tuple[str, ...]:
-    return tuple(suffix for name in names("codecs") for suffix in load("codecs", name).suffixes)
-
-
-def stems(name: str) -> list[str]:
-    """A name and what is left of it as each codec's ending goes: ``a.db.gz.age``, ``a.db.gz``, ``a.db``."""
-    found = [name]
-    while (stem := decoded_name(found[-1], _endings())) is not None:
-        found.append(stem)
-    return found
-
-
-def fill(template: str, name: str) -> str:
-    """A sibling's name: ``{name}`` is the artifact's, ``{stem}`` the same without its codecs' endings."""
-    return template.replace("{name}", name).replace("{stem}", stems(name)[-1])
+    @property
+    def is_there(self) -> bool:
+        """Whether anything is recorded."""
+        return self.digest is not None or bool(self.provided)
 
 
 def find(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
@@ -74,50 +67,60 @@ def find(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
     for algorithm in ("sha256", "sha512"):
         if value := getattr(rule, algorithm):
             return Recorded(RecordedDigest(artifact.name, algorithm, value.lower()), "the catalogue")
+    if rule.provider:
+        return _provided(store, artifact, rule)
     directory = artifact.key.rpartition("/")[0]
     if rule.sidecar:
-        key = _join(directory, fill(rule.sidecar, artifact.name))
-        return _read_sidecar(store, key, artifact) or Recorded(looked_at=(key,))
+        key = join(directory, fill(rule.sidecar, artifact.name))
+        return _read_sidecar(store, key, artifact, rule) or Recorded(looked_at=(key,))
     if rule.manifest:
-        return _read_manifest(store, rule.manifest, artifact) or Recorded(looked_at=(rule.manifest,))
-    return _search(store, artifact, directory)
+        return _read_manifest(store, rule.manifest, artifact, rule) or Recorded(looked_at=(rule.manifest,))
+    return _search(store, artifact, directory, rule)
 
 
-def _search(store: Store, artifact: Artifact, directory: str) -> Recorded:
+def _provided(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
+    known = store.recorded_digests(artifact)
+    taken = tuple(digest for digest in known if digest.by_uploader or rule.provider == "any")
+    looked_at = "a digest in its metadata" if rule.provider == "metadata" else "a digest that the store keeps"
+    return Recorded(source=store.where(artifact.key), provided=taken, looked_at=(looked_at,))
+
+
+def _search(store: Store, artifact: Artifact, directory: str, rule: ChecksumRule) -> Recorded:
     looked: list[str] = []
     for weak in (False, True):
         for key in _sidecar_keys(artifact, directory, weak=weak):
             looked.append(key.rpartition("/")[2])
-            if recorded := _read_sidecar(store, key, artifact):
+            if recorded := _read_sidecar(store, key, artifact, rule):
                 return recorded
         for key in _manifest_keys(directory, weak=weak):
-            if recorded := _read_manifest(store, key, artifact):
+            if recorded := _read_manifest(store, key, artifact, rule):
                 return recorded
     return Recorded(looked_at=(looked[0], looked[1], MANIFEST_NAMES[1]))
 
 
 def _is_weak(name: str) -> bool:
-    return algorithm_of_name(name) in WEAK
+    family = algorithm_of_name(name)
+    return family == "xxh" or is_weak(family)
 
 
 def _sidecar_keys(artifact: Artifact, directory: str, *, weak: bool) -> Iterator[str]:
-    for stem in stems(artifact.name):
+    for stem in by_worth(stems(artifact.name)):
         for suffix in SIDECAR_SUFFIXES:
             if _is_weak(suffix) is weak:
-                yield _join(directory, stem + suffix)
+                yield join(directory, stem + suffix)
 
 
 def _manifest_keys(directory: str, *, weak: bool) -> Iterator[str]:
     while True:
         for name in MANIFEST_NAMES:
             if _is_weak(name) is weak:
-                yield _join(directory, name)
+                yield join(directory, name)
         if not directory:
             return
         directory = directory.rpartition("/")[0]
 
 
-def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None:
+def _read_sidecar(store: Store, key: str, artifact: Artifact, rule: ChecksumRule) -> Recorded | None:
     raw = store.read_small(key)
     if raw is None:
         return None
@@ -125,13 +128,14 @@ def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None
     name = key.rpartition("/")[2]
     # What the sidecar's name adds to the artifact's: that one may speak of algorithms, too.
     own = next((name.removeprefix(stem) for stem in wanted if name.startswith(stem)), name)
-    lines = _lines(raw, store.where(key), algorithm_of_name(own))
+    lines = _lines(raw, store.where(key), _hint(rule) or algorithm_of_name(own))
     if len(lines) == 1 and not lines[0].name:
         lines = [replace(lines[0], name=strip_suffix(name, SIDECAR_SUFFIXES) or artifact.name)]
-    for stem in wanted:
+    for stem in by_worth(wanted):
         by_name = [line for line in lines if line.name == stem] or [line for line in lines if line.basename == stem]
         if by_name:
-            return _found(store, key, _only(by_name, store.where(key), "sidecar"), wanted)
+            line = _only(by_name, store.where(key), "sidecar")
+            return _found(store, key, line, wanted, _signing(store, rule, key, raw))
     raise BackupFailed(
         f"the recorded digest is of another file: {name} speaks of {lines[0].basename or 'no file by name'}",
         looked_at=store.where(key),
@@ -140,20 +144,21 @@ def _read_sidecar(store: Store, key: str, artifact: Artifact) -> Recorded | None
     )
 
 
-def _read_manifest(store: Store, key: str, artifact: Artifact) -> Recorded | None:
+def _read_manifest(store: Store, key: str, artifact: Artifact, rule: ChecksumRule) -> Recorded | None:
     raw = store.read_small(key)
     if raw is None:
         return None
     base = key.rpartition("/")[0]
     wanted = stems(artifact.key.removeprefix(f"{base}/") if base else artifact.key)
-    lines = _lines(raw, store.where(key), algorithm_of_name(key))
+    lines = _lines(raw, store.where(key), _hint(rule) or algorithm_of_name(key))
     by_name = {line.name: line for line in lines}
-    for stem in wanted:
+    for stem in by_worth(wanted):
         if stem in by_name:
-            return _found(store, key, by_name[stem], wanted)
+            return _found(store, key, by_name[stem], wanted, _signing(store, rule, key, raw))
         absolute = [line for line in lines if line.is_absolute and line.name.endswith(f"/{stem}")]
         if absolute:
-            return _found(store, key, _only(absolute, store.where(key), "manifest"), wanted)
+            line = _only(absolute, store.where(key), "manifest")
+            return _found(store, key, line, wanted, _signing(store, rule, key, raw))
     return None
 
 
@@ -171,7 +176,17 @@ def _only(lines: list[RecordedDigest], where: str, what: str) -> RecordedDigest:
     )
 
 
-def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str]) -> Recorded:
+def _hint(rule: ChecksumRule) -> str:
+    return canonical(rule.algorithm or "")
+
+
+def _signing(store: Store, rule: ChecksumRule, key: str, raw: bytes) -> Signing | None:
+    """Over the very bytes that the digest was read from."""
+    wanted = rule.signature if rule.signature and rule.signature.of == "digest" else None
+    return of_file(store, wanted, key, (raw,)) if wanted else None
+
+
+def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str], signing: Signing | None) -> Recorded:
     notes = []
     if line.is_absolute:
         notes.append("it names the file by an absolute path: sha256sum -c works only where the backup was made")
@@ -180,17 +195,12 @@ def _found(store: Store, key: str, line: RecordedDigest, wanted: list[str]) -> R
             f"it is the digest of {line.basename}, which is not what is stored: sha256sum -c cannot succeed beside it; "
             "the decoded bytes were hashed instead"
         )
-    return Recorded(line, store.where(key), key, notes=tuple(notes))
+    return Recorded(line, store.where(key), key, notes=tuple(notes), signing=signing)
 
 
 def _lines(raw: bytes, where: str, hint: str) -> list[RecordedDigest]:
     try:
-        # As names of files are read: one that is not UTF-8 is no reason to refuse the others.
-        return parse_manifest(raw.decode("utf-8", "surrogateescape"), hint)
+        return parse_manifest(decode(raw), hint)
     except BackupFailed as problem:
         problem.looked_at = where
         raise
-
-
-def _join(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory else name

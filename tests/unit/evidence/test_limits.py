@@ -32,6 +32,17 @@ def test_a_target_that_is_asked_everything_has_no_limit() -> None:
     ("copy", "options", "limit"),
     [
         ({"checksum": "pinned"}, {}, "the digest was pinned at the first drill: not checked against its origin"),
+        (
+            {"checksum": {"provider": "any"}},
+            {},
+            "the digest is one that the store keeps of the object: what was before the upload is not covered",
+        ),
+        ({"checksum": {"weak": "accept"}}, {}, "digests that can be forged are accepted"),
+        (
+            {"checksum": {"signature": {"kind": "gpg", "keys": ["file:key"]}}},
+            {},
+            "signatures say who signed these bytes, not that the signer would call them the latest",
+        ),
         ({"retention": None}, {}, "no retention policy is declared for this copy"),
         ({}, {"frozen": True}, "frozen: the snapshot's age is not judged"),
         ({}, {"sensitive": False}, "encryption at rest is not judged: the target is not declared sensitive"),

@@ -11,7 +11,7 @@ from restore_drill.errors import BackupFailed, Blocked, CouldNotVerify
 from restore_drill.facts import RestoreFacts
 from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.policy import chain_complete, checksum, disposed, encrypted, fetched, restored, unpacked, within_rto
-from restore_drill.repositories.base import DigestCheck, Transfer
+from restore_drill.repositories.base import DigestCheck, SignatureCheck, Transfer
 
 GOOD = DigestCheck("db.gz", "s3://b/db.gz.sha256", "sha256", "a" * 64, "stored", "a" * 64, ["a note"])
 
@@ -68,6 +68,35 @@ def test_a_digest_that_was_not_computed_is_never_a_pass() -> None:
         checksum(Transfer(broken=broken), planned_copy())  # type: ignore[arg-type]
     with pytest.raises(CouldNotVerify, match="no digest was compared"):
         checksum(Transfer(), planned_copy())
+
+
+def signed(**more: Any) -> dict[str, Any]:
+    return {"signature": {"kind": "gpg", "keys": ["file:key"]}, **more}
+
+
+def test_a_signature_that_was_asked_for_is_never_taken_for_granted() -> None:
+    good = SignatureCheck("db", "db.asc", "gpg", "ABCD")
+    for rule in (signed(), signed(mode="pinned")):
+        copy = planned_copy(checksum=rule)
+        with pytest.raises(CouldNotVerify, match="no signature was verified"):
+            checksum(Transfer(digests=[GOOD]), copy)
+        with pytest.raises(CouldNotVerify, match="what is signed was not read to its end"):
+            checksum(Transfer(digests=[GOOD], signatures=[good, SignatureCheck("b", "b.asc", "gpg")]), copy)
+        notes = checksum(Transfer(digests=[GOOD], signatures=[good]), copy).notes
+        assert "db is signed by the pinned gpg key ABCD" in notes
+        finding = checksum(Transfer(digests=[GOOD], unsigned=["db: looked for db.asc"]), copy)
+        assert finding.verdict is Verdict.FAILED and "db.asc" in finding.message
+    assert checksum(Transfer(digests=[GOOD]), planned_copy()).passed
+
+
+def test_a_weak_digest_beside_a_strong_one_of_the_same_artifact_is_no_matter() -> None:
+    weak = check(algorithm="crc32c")
+    assert checksum(Transfer(digests=[weak, GOOD]), planned_copy()).passed
+    with pytest.raises(CouldNotVerify, match="not read to their end"):
+        checksum(Transfer(digests=[weak, check(actual="")]), planned_copy())
+    for others in ([], [check(artifact="another")], [check(algorithm="md5")]):
+        finding = checksum(Transfer(digests=[weak, *others]), planned_copy())
+        assert "only a CRC32C digest is recorded, which proves nothing" in finding.message
 
 
 def test_a_pinned_digest_is_said_to_be_one() -> None:

@@ -93,6 +93,20 @@ def test_what_is_no_backup_is_told_by_its_bytes(
     assert says in problem.cause
 
 
+@pytest.mark.parametrize(
+    ("content", "stage"),
+    [(b"Rar!\x1a\x07\x01\0" + bytes(100), Stage.FETCH), (gzip.compress(b"070701" + b"0" * 104), Stage.UNPACK)],
+    ids=["rar", "cpio inside gzip"],
+)
+def test_a_format_that_is_not_read_is_no_verdict(
+    job: Objects, make_repository: MakeRepository, make_staging: MakeStaging, content: bytes, stage: Stage
+) -> None:
+    job.put(NOW - HOUR, content)
+    found, problem = only_cause(fetch(make_repository, make_staging()))
+    assert (found, type(problem)) == (stage, CouldNotVerify)
+    assert "archive" in problem.cause and problem.remedy.startswith("Let the backup job write")
+
+
 def test_a_digest_of_the_wrong_layer_is_told_as_such(
     job: Objects, make_repository: MakeRepository, make_staging: MakeStaging
 ) -> None:

@@ -1,0 +1,1 @@
+"""Kinds of detached signatures, verified with public keys that the catalogue pins."""
