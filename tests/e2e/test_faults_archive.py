@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 from typing import Any
 
-from tests.support.contents import files, gz, manifest, shop, tar, xz, zst
+from tests.support.contents import files, gz, lz4, manifest, shop, tar, xz, zst
 from tests.support.matrix import AGES, FaultMatrix, Make, Matrix, Row, Site, cut, flip, stored, unsigned
+from tests.support.sevenzip_builder import of_entries
 from tests.support.tar_builder import BLOCK, END, header_offsets
+from tests.support.zip_builder import Part, build, of_tree
+
+from restore_drill.testing.archive import entry
 
 _TIME = "{time:%Y%m%d_%H%M%S}"
 #: What shrinks on purpose is not to be stopped by its size.
@@ -35,6 +40,18 @@ def zstd_compressed(site: Site) -> None:
 
 def zstd_without_checksum(site: Site) -> None:
     _databases(site, ".zst", lambda data: zst(data, checksum=False))
+
+
+def bzip2_compressed(site: Site) -> None:
+    _databases(site, ".bz2", bz2.compress)
+
+
+def lz4_compressed(site: Site) -> None:
+    _databases(site, ".lz4", lz4)
+
+
+def zipped(site: Site) -> None:
+    _databases(site, ".zip", lambda data: build([Part(b"shop.db", data)]))
 
 
 def _volumes(site: Site, suffix: str, pack: Any) -> None:
@@ -71,6 +88,28 @@ def a_volume_without_manifest(site: Site) -> None:
     site.options["expect"] = {"files": {"min": 14}}
     for age in AGES:
         site.put(age, tar(files(stamp=str(age)), site.now - age))
+
+
+def in_7z(site: Site) -> None:
+    _databases(site, ".7z", lambda data: of_entries([entry("shop.db", data)]))
+
+
+def a_tree_in_zip(site: Site) -> None:
+    """The same name as a tar would have: what it is is told by its bytes."""
+    _volumes(site, "", bytes)
+    for age in AGES:
+        site.put(age, of_tree(_tree(str(site.now - age)), site.now - age))
+
+
+def in_zip(*more: Part) -> Make:
+    """The newest archive of files holds further members."""
+
+    def make(site: Site) -> None:
+        tree = _tree(str(site.when(site.newest())))
+        site.rewrite(build([*(Part(name.encode(), data) for name, data in tree.items()), *more]))
+        site.sign()
+
+    return make
 
 
 def at_member(number: int, change: Any) -> Make:
@@ -160,6 +199,20 @@ ROWS = [
         "zstd stream is", ".",
     ),
     Row(28, "zero padding on gzip", gzipped, stored(lambda data: data + bytes(512))),
+    Row(
+        28, "trailing garbage on bzip2", bzip2_compressed, stored(lambda data: data + b"garbage\n"), "nas/unpacks",
+        "bzip2 stream is followed by", "appended",
+    ),
+    Row(25, "lz4 cut", lz4_compressed, stored(cut(300)), "nas/unpacks", "lz4 stream is truncated", _AGAIN),
+    Row(25, "zip cut", zipped, stored(cut(30)), "nas/unpacks", "zip archive is truncated", _AGAIN),
+    Row(25, "zip CRC", zipped, stored(flip(0.5)), "nas/unpacks", "zip archive is damaged", _AGAIN),
+    Row(25, "7z cut", in_7z, stored(cut(30)), "nas/unpacks", "7z archive is truncated", _AGAIN),
+    Row(25, "7z CRC", in_7z, stored(flip(0.5)), "nas/unpacks", "7z archive is damaged", _AGAIN),
+    Row(25, "zip of a tree cut", a_tree_in_zip, stored(cut(30)), "nas/unpacks", "zip archive is truncated", _AGAIN),
+    Row(
+        89, "zip whose members are one and the same", a_tree_in_zip,
+        in_zip(Part(b"a", b"x"), Part(b"b", b"x", central={"start": 0})), "nas/unpacks", "overlap", "what made it",
+    ),
     Row(
         29, "tar cut at a member boundary", a_volume, at_member(7, lambda data, at: data[:at]), "nas/unpacks", "end",
         ".",

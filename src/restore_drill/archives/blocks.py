@@ -8,6 +8,12 @@ from restore_drill.archives.headers import BLOCK
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Stage
 
+#: What to do about an archive that ends too early.
+CUT = (
+    "It was cut: compare its size with the original; look for a full disk or a broken upload. The first part of a "
+    "multi-volume archive (tar -M) ends like this, too, and cannot be drilled: back up to one archive."
+)
+
 
 class Blocks:
     """Hands out blocks and data in order, holding one chunk in memory.
@@ -22,6 +28,8 @@ class Blocks:
         # Where the next byte is in the buffer; beyond its end while padding has still to be passed over.
         self._at = 0
         self._before = 0
+        #: The stream was asked for more than it had.
+        self.exhausted = False
 
     @property
     def offset(self) -> int:
@@ -84,6 +92,7 @@ class Blocks:
         while len(self._buffer) - self._at < need:
             chunk = next(self._chunks, None)
             if chunk is None:
+                self.exhausted = True
                 self._at = min(self._at, len(self._buffer))
                 return False
             done = min(self._at, len(self._buffer))
@@ -97,6 +106,6 @@ def cut_inside(missing: int) -> BackupFailed:
     """The error for a stream that ends within a member's data."""
     return BackupFailed(
         f"the archive ends inside a member: at least {missing} bytes are missing",
-        remedy="It was cut: compare its size with the original; look for a full disk or a broken upload.",
+        remedy=CUT,
         stage=Stage.UNPACK,
     )

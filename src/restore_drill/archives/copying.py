@@ -1,7 +1,8 @@
 """Copy a directory generation (an rsync tree) into a sandbox, through the rules that archives pass through.
 
 Nothing is written to the source; access times stay as they are where the user may ask for that. Symbolic links are
-copied as links, names that share an inode within the generation as hard links, holes as holes. What changes or
+copied as links, names that share an inode within the generation as hard links, holes as holes, extended attributes and
+access lists of files and directories (:mod:`.attributes`). What changes or
 vanishes while it is read fails the backup: a generation that is still being written is no recovery point.
 """
 
@@ -14,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from restore_drill.archives.attributes import Attributes, of_file
 from restore_drill.archives.digest import TreeDigest, escape, unescape
 from restore_drill.archives.members import Member, Type
 from restore_drill.archives.reading import (
@@ -114,7 +116,7 @@ class _Copying:
     def _directory(self, path: str, descriptor: int) -> Iterator[Task]:
         try:
             before = os.fstat(descriptor)
-            self.tree.add(_member(path or ".", before))
+            self.tree.add(_member(path or ".", before)._replace(attributes=self._attributes(descriptor, path)))
             below: list[str] = []
             yield from self._entries(path, descriptor, below)
             for name in below:
@@ -191,6 +193,8 @@ class _Copying:
         member = _member(path, before)
         if member.type is not Type.FILE:
             raise changed(path)
+        if found := self._attributes(descriptor, path):
+            member = member._replace(attributes=found)
         if member.extents is not None:
             with reading(path):
                 extents = extents_of(descriptor, before.st_size)
@@ -207,6 +211,13 @@ class _Copying:
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise changed(path)
         return before.st_size, digest
+
+    def _attributes(self, descriptor: int, path: str) -> Attributes:
+        """What is read for a tree that writes nothing would be dropped."""
+        if isinstance(self.tree, TreeDigest):
+            return {}
+        with reading(path):
+            return of_file(descriptor)
 
     def _parent(self, path: str) -> int:
         if self._near[1] < 0 or self._near[0] != path:

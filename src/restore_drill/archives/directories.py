@@ -6,11 +6,14 @@ import os
 import stat
 from collections.abc import Callable
 
+from restore_drill.archives.attributes import Attributes, pack, unpack
 from restore_drill.archives.digest import escape, unescape
 from restore_drill.archives.names import MAX_DEPTH, MAX_NAME, MAX_PATH, hostile, normalise
 from restore_drill.archives.spool import SortedSpool
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What is done to a finished directory: its descriptor, mode, time, owner, group and attributes.
+Apply = Callable[[int, int, int, int, int, Attributes], None]
 #: Descriptors kept open between members; one member may add as many as a tree is deep, twice for a hard link.
 _KEPT_OPEN = 128
 _LEAF_NEEDS_CARE = frozenset((b"", b".", b".."))
@@ -99,7 +102,7 @@ class Directories:
         self._remember(path, 0o755, 0, -1, -1)
         self._made(path)
 
-    def add(self, name: bytes, mode: int, mtime: int, uid: int, gid: int) -> None:
+    def add(self, name: bytes, mode: int, mtime: int, uid: int, gid: int, attributes: Attributes | None = None) -> None:
         """Take in a directory that the archive names; naming it again is fine, the last word counts.
 
         Raises:
@@ -113,16 +116,16 @@ class Directories:
             except FileExistsError as problem:
                 if in_the_way(parent, leaf) != "directory":
                     raise _not_a_directory(parent, leaf, path) from problem
-        self._remember(path, mode, mtime, uid, gid)
+        self._remember(path, mode, mtime, uid, gid, pack(attributes) if attributes else b"")
 
-    def _remember(self, path: bytes, mode: int, mtime: int, uid: int, gid: int) -> None:
+    def _remember(self, path: bytes, mode: int, mtime: int, uid: int, gid: int, attributes: bytes = b"") -> None:
         self._sequence += 1
         depth = path.count(b"/") + 1 if path else 0
         order = b"%04d\t%s\t%012d" % (MAX_DEPTH - depth, escape(path), self._sequence)
-        self._spool.add(b"%s\t%d\t%d\t%d\t%d" % (order, mode, mtime, uid, gid))
+        self._spool.add(b"%s\t%d\t%d\t%d\t%d\t%s" % (order, mode, mtime, uid, gid, attributes))
 
-    def complete(self, apply: Callable[[int, int, int, int, int], None]) -> None:
-        """Call ``apply(descriptor, mode, mtime, uid, gid)`` for every directory, children before their parents."""
+    def complete(self, apply: Apply) -> None:
+        """Call ``apply(descriptor, mode, mtime, uid, gid, attributes)`` for every directory, children first."""
         last: list[bytes] = []
         for line in self._spool:
             fields = line.split(b"\t")
@@ -131,10 +134,10 @@ class Directories:
             last = fields
         self._apply(last, apply)
 
-    def _apply(self, fields: list[bytes], apply: Callable[[int, int, int, int, int], None]) -> None:
-        mode, mtime, uid, gid = map(int, fields[3:])
+    def _apply(self, fields: list[bytes], apply: Apply) -> None:
+        mode, mtime, uid, gid = map(int, fields[3:7])
         self.trim()
-        apply(self.open(unescape(fields[1])), mode, mtime, uid, gid)
+        apply(self.open(unescape(fields[1])), mode, mtime, uid, gid, unpack(fields[7]) if fields[7] else {})
 
     def trim(self) -> None:
         """Close descriptors that were opened long ago; only between two members, when none is in use."""

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+from restore_drill.archives import attributes
 from restore_drill.archives.headers import BLOCK, damaged, number
 
-#: A name or target is never longer than this; a pax header may carry 64 KiB of extended attributes many times.
+#: A name or target is never longer than this; a pax header may carry the list of a directory of two million names.
 MOST_NAME_BYTES = 64 << 10
-MOST_PAX_BYTES = 16 << 20
+MOST_PAX_BYTES = 64 << 20
 #: Pieces of data of one sparse file.
 _MOST_EXTENTS = 4 << 20
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,8}) ")
-_ATTRIBUTES = (b"SCHILY.xattr.", b"LIBARCHIVE.xattr.", b"SCHILY.acl.", b"RHT.security.")
 _USED = frozenset({b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid"})
 _GNU = (b"GNU.sparse.", b"GNU.volume.", b"GNU.dumpdir")
 
@@ -61,7 +61,7 @@ class Extra:
     """What extended headers say of the member that follows: the raw values of the keywords that matter here."""
 
     values: dict[bytes, bytes] = field(default_factory=dict)
-    attributes: int = 0
+    attributes: dict[bytes, bytes | None] = field(default_factory=dict)
     map_0_0: list[bytes] = field(default_factory=list)
 
     def update(self, data: bytes) -> None:
@@ -78,8 +78,8 @@ class Extra:
                     self.values[key] = value
                 else:
                     self.values.pop(key, None)
-            elif key.startswith(_ATTRIBUTES):
-                self.attributes += 1
+            elif key.startswith(attributes.PREFIXES):
+                attributes.take(key, value, self.attributes)
 
     def _map_entry(self, key: bytes, value: bytes) -> None:
         wanted = b"GNU.sparse.numbytes" if len(self.map_0_0) % 2 else b"GNU.sparse.offset"

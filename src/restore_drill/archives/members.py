@@ -8,18 +8,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from restore_drill.archives.attributes import KEPT, NOT_KEPT, Attributes
 from restore_drill.archives.names import hostile
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Stage
 from restore_drill.quantities import format_size
 
+if TYPE_CHECKING:
+    from restore_drill.archives.dumpdir import Listings
+    from restore_drill.listings import Listing
+
 Buffer = bytes | bytearray | memoryview
 
 #: Apparent size is not judged against what is stored below this many bytes (as for decompression).
 _RATIO_FREE = 256 << 20
-ATTRIBUTES_DROPPED = "members whose extended attributes or access lists were not restored"
+ATTRIBUTES_DROPPED = NOT_KEPT
+_NO_ATTRIBUTES: Attributes = {}
 _SET_ID_OR_STICKY = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -51,7 +57,7 @@ class Member(NamedTuple):
         device: Major and minor number.
         stored: Bytes of data that the archive holds for it.
         extents: Of a sparse file where its data lies, as (offset, length) ascending; ``None`` when it has no holes.
-        attributes: Extended attributes and access lists it carries.
+        attributes: Extended attributes and access lists that it carries, by the kernel's names.
     """
 
     name: bytes
@@ -65,7 +71,7 @@ class Member(NamedTuple):
     device: tuple[int, int] = (0, 0)
     stored: int = 0
     extents: Iterable[tuple[int, int]] | None = None
-    attributes: int = 0
+    attributes: Attributes = _NO_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,14 @@ class Tree(ABC):
         self.files = self.directories = self.links = self.hard_links = self.specials = self.bytes = 0
         self._members = self._data = self._apparent = self._stored = 0
         self._notes: Counter[str] = Counter()
+        #: Where the lists of an incremental archive go, ``None`` when nobody will apply them.
+        self.listings: Listings | None = None
+
+    def list(self, listing: Listing) -> None:
+        """Take in what an incremental archive says one of its directories held."""
+        self.note("directories with the list of an incremental archive")
+        if self.listings is not None:
+            self.listings.add(listing)
 
     def add(self, member: Member, data: Iterable[Buffer] = ()) -> None:
         """Take one member in.
@@ -122,8 +136,6 @@ class Tree(ABC):
         self._members += 1
         if self._members > self.limits.members:
             raise _exceeds(f"more than {self.limits.members} members", "limits.members")
-        if member.attributes:
-            self.note(ATTRIBUTES_DROPPED)
         kind = member.type
         if kind is Type.FILE:
             self._admit_file(member)
@@ -182,7 +194,8 @@ class Tree(ABC):
         """Complete the tree after its last member and say what is in it (JSON values).
 
         ``files`` (every name of a hard-linked file counts), ``directories`` below the root, ``links`` (symbolic),
-        ``hard_links``, ``bytes`` (apparent), ``members``, ``notes``, and ``digest`` where it was asked for.
+        ``hard_links``, ``attributes`` (members that got extended attributes or access lists), ``bytes`` (apparent),
+        ``members``, ``notes``, and ``digest`` where it was asked for.
 
         Raises:
             BackupFailed: The tree as a whole breaks a rule.
@@ -199,9 +212,10 @@ class Tree(ABC):
             "directories": self.directories,
             "links": self.links,
             "hard_links": self.hard_links,
+            "attributes": self._notes[KEPT],
             "bytes": self.bytes,
             "members": self._members,
-            "notes": [f"{what}: {count}" for what, count in sorted(self._notes.items())],
+            "notes": [f"{what}: {count}" for what, count in sorted(self._notes.items()) if what != KEPT],
         }
 
 

@@ -10,14 +10,18 @@ Source: POSIX.1-2017 ``pax``, the GNU tar manual ("Tar Internals"), libarchive's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from restore_drill.archives.base import Archive
-from restore_drill.archives.blocks import Blocks
+from restore_drill.archives.blocks import CUT, Blocks
+from restore_drill.archives.dumpdir import MOST_DUMPDIR_BYTES
+from restore_drill.archives.dumpdir import parse as parse_dumpdir
 from restore_drill.archives.extended import MOST_NAME_BYTES, MOST_PAX_BYTES, Extents, Extra, old_gnu_map, pax_map
 from restore_drill.archives.headers import BLOCK, ZERO_BLOCK, Header, damaged, is_header, parse
-from restore_drill.archives.members import ATTRIBUTES_DROPPED, Member, Tree, Type
+from restore_drill.archives.members import ATTRIBUTES_DROPPED, SPECIAL, Member, Tree, Type
+from restore_drill.archives.names import normalise
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Stage
 
@@ -29,6 +33,7 @@ _TYPES = {
 #: Headers that go before a member and speak of it.
 _MOST_AHEAD = 64
 _NANO = 10**9
+_NUMBERED = re.compile(rb" Volume [0-9]+\Z")
 
 
 class TarArchive(Archive):
@@ -58,8 +63,18 @@ class _Reading:
         self._extra: Extra | None = None
         self._long: dict[bytes, bytes] = {}
         self._ahead = 0
+        #: A label says that this is one volume of several, as GNU tar writes it with -M -V.
+        self._is_volume = False
 
     def run(self) -> None:
+        try:
+            self._run()
+        except BackupFailed as problem:
+            if not (self._is_volume and self._blocks.exhausted):
+                raise
+            raise _multi_volume() from problem
+
+    def _run(self) -> None:
         if not self._blocks.peek():
             raise _failed("the archive is empty (0 bytes)")
         while True:
@@ -86,7 +101,7 @@ class _Reading:
             self._announce()
         elif kind == b"V":
             self._pass_over(header.size)
-            self._tree.note("volume labels passed over")
+            self._label(header.name)
         elif kind in (b"A", b"E"):
             self._pass_over(header.size)
             self._tree.note(ATTRIBUTES_DROPPED)
@@ -107,7 +122,13 @@ class _Reading:
             extra.update(data)
         if any(key.startswith(b"GNU.volume.") and key != b"GNU.volume.label" for key in extra.values):
             raise _multi_volume()
+        if b"GNU.volume.label" in extra.values:
+            self._label(extra.values.pop(b"GNU.volume.label"))
         self._announce()
+
+    def _label(self, text: bytes) -> None:
+        self._tree.note("volume labels passed over")
+        self._is_volume = self._is_volume or bool(_NUMBERED.search(text))
 
     def _announce(self) -> None:
         self._ahead += 1
@@ -131,9 +152,11 @@ class _Reading:
         if kind is None:
             self._file(header, name, size, extra, mtime, block)
         else:
-            self._without_data(header, kind, size, dumpdir=header.type == b"D" or b"GNU.dumpdir" in values)
+            self._without_data(header, kind, size, name, values.get(b"GNU.dumpdir"))
             member = Member(name, kind, 0, header.mode, mtime, header.uid, header.gid, target, header.device)
             self._tree.add(member._replace(attributes=extra.attributes))
+            if kind in SPECIAL and self._tree.listings is not None:
+                self._tree.listings.add_special(normalise(name))
         self._extra, self._long = None, {}
         self._none_ahead()
 
@@ -143,7 +166,7 @@ class _Reading:
     ) -> None:  # fmt: skip
         mtime = header.mtime * _NANO if mtime is None else mtime
         if name[-1:] == b"/":
-            self._without_data(header, Type.DIRECTORY, size, dumpdir=False)
+            self._without_data(header, Type.DIRECTORY, size, name)
             self._tree.add(Member(name, Type.DIRECTORY, 0, header.mode, mtime, header.uid, header.gid))
             return
         extents, apparent = None, size
@@ -155,7 +178,7 @@ class _Reading:
             if extents.stored != size:
                 raise damaged("has a map of holes that contradicts the data's size")
         data = self._blocks.data(size)
-        owner, attributes = (header.uid, header.gid), extra.attributes if extra else 0
+        owner, attributes = (header.uid, header.gid), extra.attributes if extra else {}
         self._tree.add(
             Member(name, Type.FILE, apparent, header.mode, mtime, *owner, b"", (0, 0), size, extents, attributes), data
         )
@@ -173,16 +196,16 @@ class _Reading:
             raise _failed("the archive ends inside a map of holes")
         return block
 
-    def _without_data(self, header: Header, kind: Type, size: int, *, dumpdir: bool) -> None:
-        """Pass over what a member that needs no data brings along.
+    def _without_data(self, header: Header, kind: Type, size: int, name: bytes, dumpdir: bytes | None = None) -> None:
+        """Take in what a member that needs no data brings along.
 
         Old archivers state the size of a linked file without its data; POSIX allows the data after a hard link; the
         directories of an incremental GNU archive hold a list. What follows tells the first from the others.
         """
-        if dumpdir:
-            self._tree.note("directories with a list of an incremental archive; deletions in it are not applied")
-            self._pass_over(size if header.type == b"D" else 0)
-            return
+        if header.type == b"D":
+            dumpdir, size = self._small(size, MOST_DUMPDIR_BYTES), 0
+        if dumpdir and kind is Type.DIRECTORY:
+            self._tree.list(parse_dumpdir(name, dumpdir))
         if not size or is_header(following := self._blocks.peek()) or following in (ZERO_BLOCK, b""):
             return
         if kind is not Type.HARDLINK:
@@ -239,10 +262,12 @@ def _exhaust(data: Iterable[bytes | memoryview]) -> None:
 
 
 def _multi_volume() -> BackupFailed:
-    return _failed("it is one part of a multi-volume archive", "Join the volumes, or back up to one archive.")
+    return _failed(
+        "it is one part of a multi-volume archive, which only the program that wrote it can read with all its parts",
+        "Back up to one archive (tar without -M); where a file must be smaller, cut that one (split -b) and name the "
+        "pieces in the catalogue.",
+    )
 
 
-def _failed(
-    cause: str, remedy: str = "It was cut: compare its size with the original; look for a full disk or a broken upload."
-) -> BackupFailed:
+def _failed(cause: str, remedy: str = CUT) -> BackupFailed:
     return BackupFailed(cause, remedy=remedy, stage=Stage.UNPACK)

@@ -4,8 +4,9 @@ Every operation names one component relative to a directory that was opened with
 member, link or race can reach outside the root. What a member may be is judged in :mod:`.names` and :mod:`.members`.
 
 What comes back: contents, holes, symbolic and hard links, permission bits and times to the nanosecond; owners by their
-numbers when running as root; set-id bits, devices and FIFOs where the catalogue allows them. Extended attributes and
-access lists do not, which is noted. Directories that an archive only implies get mode 0755 and the epoch as their time.
+numbers when running as root; set-id bits, devices and FIFOs where the catalogue allows them; extended attributes and
+access lists where the file system and this user can (:mod:`.attributes`). Directories that an archive only implies get
+mode 0755 and the epoch as their time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from restore_drill.archives.attributes import NOT_KEPT, Attributes, restore
 from restore_drill.archives.digest import DigestBook, escape, file_line, hash_zeros, laid_out, unescape
 from restore_drill.archives.directories import Directories, in_the_way
 from restore_drill.archives.members import Buffer, Member, Tree, TreeLimits, Type
@@ -79,7 +81,9 @@ class TreeWriter(Tree):
             return
         try:
             if member.type is Type.DIRECTORY:
-                self.directories_of.add(member.name, member.mode & 0o7777, member.mtime, member.uid, member.gid)
+                self.directories_of.add(
+                    member.name, member.mode & 0o7777, member.mtime, member.uid, member.gid, member.attributes
+                )
             elif member.type is Type.SYMLINK:
                 self._symbolic_link(member)
             elif member.type is Type.HARDLINK:
@@ -180,7 +184,9 @@ class TreeWriter(Tree):
         if self._is_root and (member.uid, member.gid) != self._given:
             self._own(descriptor, member.uid, member.gid)
         special = member.mode & 0o7000
-        if special or mode & self._umask:
+        if member.attributes:
+            restore(descriptor, member.attributes, mode | special, self.note, capabilities=self.limits.setuid)
+        elif special or mode & self._umask:
             os.fchmod(descriptor, mode | special)
         os.utime(descriptor, ns=(member.mtime, member.mtime))
 
@@ -199,6 +205,7 @@ class TreeWriter(Tree):
             self.note("owners not restored for lack of privilege, members")
 
     def _symbolic_link(self, member: Member) -> None:
+        self._note_lost(member)
         parent, leaf, path = self._place(member)
         if check_target(path, member.target, outside=self.limits.outside_links):
             self._through_links.add(escape(path))
@@ -246,6 +253,7 @@ class TreeWriter(Tree):
         if member.type is Type.SOCKET:
             self.note("sockets not kept")
             return
+        self._note_lost(member)
         parent, leaf, path = self._place(member)
         kind = {Type.FIFO: stat.S_IFIFO, Type.CHARACTER: stat.S_IFCHR, Type.BLOCK: stat.S_IFBLK}[member.type]
         if self.book:
@@ -261,6 +269,11 @@ class TreeWriter(Tree):
         if self._is_root:
             self._own(leaf, member.uid, member.gid, parent)
         os.utime(leaf, ns=(member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _note_lost(self, member: Member) -> None:
+        """Links and devices cannot be opened to be given attributes; of those they may have, none is a user's."""
+        if member.attributes:
+            self.note(NOT_KEPT)
 
     def _count(self, written: int) -> None:
         self._look_in -= written
@@ -289,13 +302,18 @@ class TreeWriter(Tree):
     def _owners_lost(self) -> bool:
         return any(what.startswith("owners") for what in self._notes)
 
-    def _dress_directory(self, descriptor: int, mode: int, mtime: int, uid: int, gid: int) -> None:
+    def _dress_directory(
+        self, descriptor: int, mode: int, mtime: int, uid: int, gid: int, attributes: Attributes
+    ) -> None:
         if self._is_root and uid >= 0:
             self._own(descriptor, uid, gid)
         if not self._is_root and mode & 0o700 != 0o700:
             mode |= 0o700
             self.note("directories made accessible for the drill")
-        os.fchmod(descriptor, mode)
+        if attributes:
+            restore(descriptor, attributes, mode, self.note, capabilities=False)
+        else:
+            os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(mtime, mtime))
 
     def close(self) -> None:

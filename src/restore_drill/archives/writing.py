@@ -7,7 +7,7 @@ import os
 
 from restore_drill.archives.directories import in_the_way
 from restore_drill.archives.names import hostile, shown
-from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
+from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.model import Stage
 
 #: Bytes below which a read and a write are quicker than asking the kernel to copy.
@@ -57,8 +57,26 @@ def full(cause: str) -> CouldNotVerify:
     )
 
 
-def occupied(parent: int, leaf: bytes, path: bytes) -> BackupFailed:
+def folded(path: bytes) -> CouldNotVerify:
+    """The error for a file system that takes two names for one."""
+    return CouldNotVerify(
+        "the file system of the work directory takes two different names for one, as they differ only in case or form",
+        remedy="Give --work-dir a file system that tells them apart (ext4 without casefold, XFS, Btrfs).",
+        stage=Stage.UNPACK,
+        details=(f"member {shown(path)}",),
+    )
+
+
+def _is_called(parent: int, leaf: bytes) -> bool:
+    """Whether something has this very name."""
+    with os.scandir(parent) as entries:
+        return any(os.fsencode(entry.name) == leaf for entry in entries)
+
+
+def occupied(parent: int, leaf: bytes, path: bytes) -> RestoreDrillError:
     """The error for a place that is taken."""
+    if not _is_called(parent, leaf):
+        return folded(path)
     if in_the_way(parent, leaf) == "directory":
         return hostile("a member that is no directory stands where a directory is", path)
     return hostile(

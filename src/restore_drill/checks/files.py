@@ -8,9 +8,14 @@ from typing import Any
 from restore_drill.catalogue.expect import FileRules
 from restore_drill.checks.base import Check, CheckContext, least
 from restore_drill.engines.base import Restored
-from restore_drill.errors import Blocked
+from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.model import Finding, Verdict
 from restore_drill.quantities import format_percentage, format_size
+
+#: What may be recorded of a whole tree.
+_RECORDED = ("files", "directories", "links", "bytes")
+#: Names that reach the terminal.
+_MOST_SHOWN = 50
 
 
 class FilesCheck(Check):
@@ -22,14 +27,22 @@ class FilesCheck(Check):
     def measure(self, restored: Restored, context: CheckContext) -> dict[str, Any]:
         """One walk over the restored tree; names of files are among the details only."""
         rule = _rule(context)
-        return restored.files(
+        below = _directories(context)
+        facts = restored.files(
             {
                 "must_exist": list(rule.must_exist),
                 "must_not_exist": list(rule.must_not_exist),
                 "manifest": rule.manifest or context.manifest,
                 "manifest_ignore": list(rule.manifest_ignore),
+                "below": list(below),
             }
         )
+        differing = [
+            f"{ascii(name)[1:-1]} has {count} files, {below[name]} are recorded"
+            for name, count in zip(below, facts.get("below", ()), strict=False)
+            if count != below[name]
+        ]
+        return {**facts, "details": [*differing[:_MOST_SHOWN], *facts["details"]]} if differing else facts
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
         """Every rule that is broken.
@@ -73,6 +86,8 @@ def _problems(facts: Mapping[str, Any], context: CheckContext, rule: FileRules) 
             yield f"{matches} path{'s' if matches > 1 else ''} match{'' if matches > 1 else 'es'} {pattern}"
     yield from _bounds("files", facts["files"], rule.min, rule.max, str)
     yield from _bounds("bytes", facts["bytes"], rule.min_bytes, rule.max_bytes, format_size)
+    if rule.recorded:
+        yield from _recorded(facts, context)
     if rule.max_drop is not None:
         yield from _drops(facts, context, rule.max_drop)
 
@@ -102,6 +117,27 @@ def _bounds(what: str, value: int, low: int | None, high: int | None, show: Any)
         yield f"{show(value)} {what if show is str else 'in files'}, expected at most {show(high)}"
 
 
+def _directories(context: CheckContext) -> dict[str, int]:
+    """Directories of which a number of files is recorded."""
+    return {name: count for name, count in sorted((context.recorded or {}).items()) if name.endswith("/")}
+
+
+def _recorded(facts: Mapping[str, Any], context: CheckContext) -> Iterator[str]:
+    recorded = context.recorded or {}
+    if not recorded or not all(name in _RECORDED or name.endswith("/") for name in recorded):
+        raise CouldNotVerify(
+            "the counts recorded beside the snapshot are not those of a tree",
+            remedy="They may have files, directories, links and bytes, and names of directories that end with a slash.",
+        )
+    for name in _RECORDED:
+        if name in recorded and facts[name] != recorded[name]:
+            yield f"{facts[name]} {name}, {recorded[name]} are recorded beside the snapshot"
+    expected = list(_directories(context).values())
+    differing = sum(count != right for count, right in zip(facts["below"], expected, strict=True)) if expected else 0
+    if differing:
+        yield f"{differing} of {len(expected)} directories have another number of files than recorded"
+
+
 def _drops(facts: Mapping[str, Any], context: CheckContext, max_drop: float) -> Iterator[str]:
     context.baseline.require()
     for what in ("files", "bytes"):
@@ -116,6 +152,7 @@ def _describe(facts: Mapping[str, Any], context: CheckContext) -> str:
     parts += [f"at most {rule.max} files"] if rule.max is not None else []
     if facts.get("manifest"):
         parts.append(f"the {facts['manifest'].get('listed', 0)} files of its manifest")
+    parts += ["what is recorded"] if rule.recorded else []
     parts += [f"{len(rule.must_exist)} patterns present"] if rule.must_exist else []
     parts += [f"{len(rule.must_not_exist)} patterns absent"] if rule.must_not_exist else []
     return ", ".join(parts) or "at least one file"

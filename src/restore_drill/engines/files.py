@@ -7,11 +7,13 @@ and for a chain laying the later trees over the first. Examining it walks it onc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample, nothing_came_back
+from restore_drill.engines.base import Engine, Linked, Restored, RestoreOptions, Sample, nothing_came_back
 from restore_drill.errors import UsageProblem
+from restore_drill.listings import beside
 from restore_drill.model import Payload, PayloadForm
 from restore_drill.quantities import format_size
 from restore_drill.registry import load, names
@@ -34,21 +36,39 @@ class FilesEngine(Engine):
         """The archive format that the content has; anything else holds no tree."""
         return next((name for name in names("archives") if load("archives", name).recognises(head)), None)
 
+    def link(self, payloads: Sequence[Payload], sandbox: Sandbox, options: RestoreOptions) -> Linked:
+        """Make one tree of a chain, and hold it against what its archives list of their directories.
+
+        Raises:
+            BackupFailed: An archive of the chain is missing (stage ``chain``), or lacks what it lists (``unpack``).
+            UsageProblem: The catalogue gives this engine an option that it does not have.
+        """
+        not_archived = _settings(options)
+        if len(payloads) == 1 and not beside(payloads[0].path).exists():
+            return Linked(tuple(payloads))
+        joined = payloads[0].path.with_name("joined")
+        facts = sandbox.call(
+            f"{_PROBE}:join",
+            {
+                "trees": [str(payload.path) for payload in payloads],
+                "root": str(joined),
+                "not_archived": not_archived,
+            },
+            deadline=options.deadline,
+        )
+        return Linked((replace(payloads[-1], path=joined),), _told(len(payloads), facts))
+
     def restore(self, payloads: Sequence[Payload], sandbox: Sandbox, options: RestoreOptions) -> Restored:
         """Make the final tree ``restored/`` of the quarantined ones, oldest first.
 
         Raises:
             BackupFailed: Not a single file came back, or the trees of a chain do not fit together.
-            UsageProblem: The catalogue gives this engine an option; it has none.
+            UsageProblem: The catalogue gives this engine an option that it does not have.
         """
-        if options.settings:
-            raise UsageProblem(
-                f"the files engine has no option {', '.join(sorted(options.settings))}",
-                remedy="Remove engine_options from the target.",
-            )
+        trees = [str(payload.path) for payload in payloads]
         facts = sandbox.call(
             f"{_PROBE}:assemble",
-            {"trees": [str(payload.path) for payload in payloads], "root": _ROOT},
+            {"trees": trees, "root": _ROOT, "not_archived": _settings(options)},
             deadline=options.deadline,
         )
         if not facts["files"] and not options.allow_empty:
@@ -61,6 +81,30 @@ class FilesEngine(Engine):
         from restore_drill.engines.files_samples import samples
 
         yield from samples()
+
+
+def _settings(options: RestoreOptions) -> list[str]:
+    unknown = sorted(options.settings.keys() - {"not_archived"})
+    if unknown:
+        raise UsageProblem(
+            f"the files engine has no option {', '.join(unknown)}",
+            remedy="Remove it from engine_options of the target; there is only not_archived.",
+        )
+    globs = options.settings.get("not_archived", [])
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+        raise UsageProblem(
+            "engine_options.not_archived is no list of globs", remedy='Write it like this: ["cache/**", "**/*.sock"].'
+        )
+    return globs
+
+
+def _told(links: int, facts: Mapping[str, int]) -> tuple[str, ...]:
+    notes = [f"{links} archives of a chain laid over each other"] if links > 1 else []
+    done = " and ".join(f"{facts[what]} {what}" for what in ("renamed", "removed") if facts[what])
+    notes += [f"directories and files by their lists: {done}"] if done else []
+    if facts["astray"]:
+        notes.append(f"renamings of directories that are not there: {facts['astray']}")
+    return tuple(notes)
 
 
 class RestoredFiles(Restored):
@@ -82,7 +126,7 @@ class RestoredFiles(Restored):
 
         Args:
             rule: ``must_exist``, ``must_not_exist`` (globs), ``manifest`` (a path in the tree), ``manifest_ignore``
-                (globs); an empty rule costs nothing.
+                (globs), ``below`` (directories to count the files of); an empty rule costs nothing.
 
         Returns:
             ``files``, ``directories``, ``links``, ``others``, ``bytes``, ``newest`` (seconds since the epoch, or

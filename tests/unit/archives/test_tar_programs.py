@@ -184,10 +184,27 @@ def test_parts_of_a_multi_volume_archive_are_refused(tmp_path: Path, unpack: Unp
         ".",
     ]
     subprocess.run(command, check=True)
-    with pytest.raises(BackupFailed, match="ends inside a member"):
+    with pytest.raises(BackupFailed, match="ends inside a member") as caught:
         unpack(volumes[0].read_bytes(), "0")
+    assert "multi-volume archive (tar -M)" in caught.value.remedy
     with pytest.raises(BackupFailed, match="multi-volume"):
         unpack(volumes[1].read_bytes(), "1")
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+def test_a_label_names_each_part_of_a_multi_volume_archive(
+    tmp_path: Path, unpack: Unpack, require_program: Require, form: str
+) -> None:
+    (tmp_path / "big").write_bytes(os.urandom(60_000))
+    volumes = [tmp_path / f"volume-{number}" for number in range(3)]
+    names = [f"--file={path}" for path in volumes]
+    options = [f"--format={form}", "-c", "-M", "-V", "weekly", "-L", "30", *names]
+    subprocess.run([require_program("tar"), *options, "big"], check=True, cwd=tmp_path)
+    for number, volume in enumerate(volumes):
+        with pytest.raises(BackupFailed, match="one part of a multi-volume archive"):
+            unpack(volume.read_bytes(), f"{number}")
+    subprocess.run([require_program("tar"), *options[:5], "-L", "90", names[0], "big"], check=True, cwd=tmp_path)
+    assert unpack(volumes[0].read_bytes(), "whole")["notes"] == ["volume labels passed over: 1"]
 
 
 def test_an_appended_version_of_a_file_is_a_duplicate(tmp_path: Path, unpack: Unpack, require_program: Require) -> None:

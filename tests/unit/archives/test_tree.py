@@ -12,6 +12,7 @@ from tests.support.unprivileged import as_nobody, open_directory
 
 from restore_drill.archives.members import Member, TreeLimits, Type
 from restore_drill.archives.tree import TreeWriter
+from restore_drill.archives.writing import occupied
 from restore_drill.errors import BackupFailed, CouldNotVerify
 
 
@@ -201,3 +202,15 @@ def test_limits_come_from_the_catalogue_as_json() -> None:
     )
     assert limits == TreeLimits(5, None, 9, outside_links=True, special_files=True, concatenated=True)
     assert TreeLimits.from_json({}) == TreeLimits()
+
+
+def test_a_file_system_that_folds_names_is_no_fault_of_the_backup(tmp_path: Path) -> None:
+    """There the name that is taken is not the very one that is to be written."""
+    (tmp_path / "readme").write_bytes(b"1")
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert isinstance(occupied(descriptor, b"readme", b"readme"), BackupFailed)
+        problem = occupied(descriptor, b"README", b"README")
+        assert isinstance(problem, CouldNotVerify) and "README" not in problem.cause and "--work-dir" in problem.remedy
+    finally:
+        os.close(descriptor)

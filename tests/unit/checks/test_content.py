@@ -145,6 +145,34 @@ def test_a_rule_for_a_tree(rule: dict[str, Any], good: dict[str, Any], bad: dict
     assert failed.details == ("the name",) and "the name" not in failed.message
 
 
+COUNTED = {"directories": 3, "links": 0, "below": [4, 2]}
+RECORDED = {"files": 10, "bytes": 5000, "directories": 3, "links": 0, "etc/": 4, "srv/data/": 2}
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"files": 9}, "9 files, 10 are recorded beside the snapshot"),
+        ({"bytes": 5001}, "5001 bytes, 5000 are recorded"),
+        ({"directories": 4}, "4 directories, 3 are recorded"),
+        ({"links": 1}, "1 links, 0 are recorded"),
+        ({"below": [4, 1]}, "1 of 2 directories have another number of files than recorded"),
+    ],
+)
+def test_what_is_recorded_of_a_tree(tree: dict[str, Any], message: str) -> None:
+    rule, more = {"recorded": "counts.json"}, {"recorded": RECORDED}
+    assert files(COUNTED, rule, **more).passed
+    failed = files({**COUNTED, **tree}, rule, **more)
+    assert failed.verdict is Verdict.FAILED and message in failed.message and "srv/data" not in failed.message
+    assert ("srv/data/ has 1 files, 2 are recorded" in failed.details) is ("below" in tree)
+
+
+@pytest.mark.parametrize("recorded", [None, {}, {"customers": 59}, {"files": 10, "etc": 4}])
+def test_counts_that_are_not_of_a_tree_judge_nothing(recorded: dict[str, int] | None) -> None:
+    with pytest.raises(CouldNotVerify, match="not those of a tree"):
+        files(COUNTED, {"recorded": "counts.json"}, recorded=recorded)
+
+
 def test_without_a_rule_a_tree_only_has_to_have_come_back() -> None:
     finding = files({})
     assert (finding.verdict, finding.expected, finding.notes) == (Verdict.PASSED, "at least one file", ("a note",))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tests.support.calls import DirectCall
 
 from restore_drill.engines.files_probe import examine, hash_tree
+from restore_drill.engines.trees.manifest import read_manifest
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Stage
 
@@ -167,7 +169,7 @@ def test_a_manifest_that_cannot_be_used(tree: Path, text: str, cause: str) -> No
         compared(tree)
     assert caught.value.stage is Stage.VERIFY
     facts = examine(DirectCall(tree.parent), root=tree.name, manifest="SHA256SUMS")
-    assert list(facts["manifest"]) == ["problem"] and facts["files"] == 12
+    assert list(facts["manifest"]) == ["problem", "remedy"] and facts["files"] == 12
 
 
 @pytest.mark.parametrize("name", ["nothing", "d", "d/../../x", "../x"])
@@ -202,6 +204,59 @@ def test_counts_and_globs_without_a_manifest(tree: Path) -> None:
     assert facts["must_exist"] == {"d/": 1, "d/**": 4, "*.nothing": 0, "**/e/c": 1}
     assert facts["must_not_exist"] == {"**/*.tmp": 0, "x y/*": 1}
     assert "manifest" not in facts and "x y/z matches x y/*" in facts["details"]
+
+
+def test_lines_by_several_algorithms_are_as_good_as_the_weakest(tree: Path) -> None:
+    lines = write_manifest(tree).read_bytes().splitlines(keepends=True)
+    weak = subprocess.run(["md5sum", "a"], cwd=tree, check=True, capture_output=True).stdout
+    (tree / "SUMS").write_bytes(b"".join([line for line in lines if not line.endswith(b"  ./a\n")]) + weak)
+    found = compared(tree, name="SUMS")
+    assert counts(found) == (11, 11, 0, 0, 0) and found["algorithm"] == "md5"
+    assert found["notes"] == ["the manifest has 1 digests of md5: collisions can be made"]
+    (tree / "a").write_bytes(b"another")
+    assert counts(compared(tree, name="SUMS")) == (11, 10, 1, 0, 0)
+
+
+def test_a_list_of_very_many_files_takes_little_memory(tmp_path: Path) -> None:
+    """Of each file its name, its digest and where they lie; the text of the list is never in memory as a whole."""
+    root = tmp_path / "restored"
+    root.mkdir()
+    number = 12_000
+    digest = hashlib.sha256(b"").hexdigest()
+    names = [f"./some/directory/{one:06d}" for one in range(number)]
+    (root / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name in names))
+    head = "%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n"
+    (root / "hashdeep.txt").write_text(head + "".join(f"0,{digest[:32]},{digest},{name}\n" for name in names))
+    for name, most in (("SHA256SUMS", 400), ("hashdeep.txt", 600)):
+        descriptor = os.open(root, os.O_RDONLY)
+        try:
+            read_manifest(descriptor, name)  # what is imported and compiled once
+            tracemalloc.start()
+            manifest = read_manifest(descriptor, name)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            os.close(descriptor)
+        assert len(manifest.listed) == number
+        assert peak < number * most + (4 << 20), peak
+
+
+def test_files_below_directories_are_counted(tree: Path) -> None:
+    (tree / "d/link").symlink_to("b")
+    below = ["d/", "d/e/", "many/", "nothing/", "a/"]
+    assert examine(DirectCall(tree.parent), root=tree.name, below=below)["below"] == [3, 1, 1, 0, 0]
+
+
+def test_names_that_differ_only_in_case_are_noted(tree: Path) -> None:
+    """Also the walk that a manifest is compared with says so, and no name of them is in the note."""
+    write_manifest(tree)
+    assert examine(DirectCall(tree.parent), root=tree.name, must_exist=["a"])["notes"] == []
+    for name in ("D/b", "many/STRASSE", "many/stra\u00dfe", "many/Strasse", "d/e/C"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(b"1")
+    for rule in ({"must_exist": ["a"]}, {"manifest": "SHA256SUMS"}):
+        (note,) = examine(DirectCall(tree.parent), root=tree.name, **rule)["notes"]
+        assert note.startswith("4 names differ only in case")
 
 
 def test_a_glob_that_means_nothing_is_no_fault_of_the_backup(tree: Path) -> None:

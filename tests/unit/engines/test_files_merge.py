@@ -48,6 +48,20 @@ def test_one_tree_becomes_the_final_one_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "0").exists() and facts["owners_restored"] is (os.geteuid() == 0)
 
 
+def test_merged_directories_have_the_attributes_of_the_later(tmp_path: Path) -> None:
+    make(tmp_path / "0", {"d/a": "1", "e/a": "1"})
+    make(tmp_path / "1", {"d/b": "2", "e/b": "2"})
+    for tree, value in (("0", b"1"), ("1", b"2")):
+        os.setxattr(tmp_path / tree / "d", "user.kept", value)
+    os.setxattr(tmp_path / "0" / "d", "user.taken", b"1")
+    os.setxattr(tmp_path / "0" / "e", "user.implied", b"1")
+    os.utime(tmp_path / "1" / "e", ns=(0, 0))  # what an archive says nothing of
+    assemble(DirectCall(tmp_path), trees=["0", "1"], root="restored")
+    found = {name: os.listxattr(tmp_path / "restored" / name) for name in "de"}
+    assert found == {"d": ["user.kept"], "e": ["user.implied"]}
+    assert os.getxattr(tmp_path / "restored" / "d", "user.kept") == b"2"
+
+
 def test_later_trees_prevail_file_by_file(tmp_path: Path) -> None:
     make(
         tmp_path / "0",

@@ -4,128 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
-import re
 import stat
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from restore_drill.checksums import WEAK, algorithm_of_name, parse_manifest
+from restore_drill import digests
 from restore_drill.engines.trees.walk import OPEN_DIRECTORY
-from restore_drill.errors import BackupFailed, CouldNotVerify
+from restore_drill.errors import CouldNotVerify
 from restore_drill.links import resolve
+from restore_drill.manifests.base import DIRECTORY, FILE, LINK, OTHER, Entry, Manifest, Source
 from restore_drill.model import Stage
+from restore_drill.registry import load, names
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 20
-#: A manifest is text with a line a file; beyond this it is something else.
-_MOST_BYTES = 1 << 30
 _MOST_BATCH = 64
-#: The lines that ``sha256sum`` writes of files with plain names: read at once, which matters for a million of them.
-_PLAIN_LINE = re.compile(r"^([0-9a-f]{64}) [ *](?:\./)?([^\r\n]+)$", re.MULTILINE)
+#: The format whose reader says what is wrong where no format recognises anything.
+_USUAL = "sums"
 
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The lines of a manifest, by path relative to the root of the tree.
-
-    Attributes:
-        name: Its own path.
-        listed: Path → recorded digest in lower-case hexadecimal.
-        algorithms: The algorithm of its digests, by their length in hexadecimal digits.
-        order: The paths, those of a directory together.
-    """
-
-    name: str
-    listed: dict[str, str]
-    algorithms: dict[int, str]
-    order: Sequence[str]
-
-    @property
-    def algorithm(self) -> str:
-        """The algorithm of its digests, several joined by a plus sign."""
-        return "+".join(sorted(self.algorithms.values()))
-
-    def spans(self, workers: int) -> Iterator[Span]:
-        """Slices of ``order``, small enough that no worker is left waiting for another."""
-        size = max(1, min(_MOST_BATCH, len(self.order) // (8 * workers)))
-        for start in range(0, len(self.order), size):
-            yield start, min(start + size, len(self.order))
-
-    def notes(self) -> list[str]:
-        """What its algorithms are worth."""
-        if not WEAK & set(self.algorithms.values()):
-            return []
-        counts = Counter(self.algorithms[len(digest)] for digest in self.listed.values())
-        return [
-            f"the manifest has {counts[name]} digests of {name}: collisions can be made" for name in WEAK & set(counts)
-        ]
-
-
 def read_manifest(root: int, name: str) -> Manifest:
-    """Read a manifest of the tree.
+    """Read a manifest of the tree, whatever its format.
 
     Raises:
         BackupFailed: It is not there, malformed, or names files outside the tree (stage ``content``).
     """
-    algorithms, lines = _parse(_read_text(root, name), algorithm_of_name(name))
-    folder = posixpath.dirname(posixpath.normpath(name))
-    listed: dict[str, str] = {}
-    for digest, listed_name in lines:
-        path = _path_of(folder, listed_name)
-        if listed.setdefault(path, digest) != digest:
-            raise _unusable("it lists a name again, with another digest", listed_name)
-    return Manifest(posixpath.normpath(name), listed, algorithms, sorted(listed))
+    source = Source(root, name)
+    known = next((each for each in names("manifests") if load("manifests", each).recognises(source.head)), _USUAL)
+    manifest: Manifest = load("manifests", known)().read(source)
+    return manifest
 
 
-def _parse(text: str, hint: str) -> tuple[dict[int, str], Iterable[tuple[str, str]]]:
-    """The algorithms by length, and the lines as (digest, name)."""
-    if hint in ("", "sha256"):
-        plain = _PLAIN_LINE.findall(text)
-        if plain and len(plain) == text.count("\n") + (not text.endswith("\n")):
-            return {64: "sha256"}, plain
-    entries = parse_manifest(text, hint)
-    return {len(entry.hexdigest): entry.algorithm for entry in entries}, ((one.hexdigest, one.name) for one in entries)
-
-
-def _read_text(root: int, name: str) -> str:
-    try:
-        path = resolve(root, os.fsencode(name))
-    except ValueError as problem:
-        raise _unusable("it is a link that leads outside the tree", name) from problem
-    if path is None:
-        raise _unusable("it is not in the tree", name)
-    status = os.stat(path or b".", dir_fd=root, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-        raise _unusable("it is no file, or far too large", name)
-    with os.fdopen(os.open(path, _OPEN, dir_fd=root), "rb") as file:
-        return file.read().decode("utf-8", "surrogateescape")
-
-
-def _path_of(folder: str, name: str) -> str:
-    if not name:
-        raise _unusable("a line names no file", name)
-    if name.startswith("/"):
-        raise _unusable("it lists absolute names; write it inside the directory (cd DIR && sha256sum …)", name)
-    path = f"{folder}/{name}" if folder else name
-    if "//" in path or "/." in path or path[0] == ".":
-        path = posixpath.normpath(path)
-    if path == ".." or path.startswith("../"):
-        raise _unusable("it lists files outside the tree", name)
-    return path
-
-
-def _unusable(why: str, name: str) -> BackupFailed:
-    return BackupFailed(
-        why,
-        remedy="Write the manifest where the backup is made: cd DIR && find . -type f -print0 | xargs -0 sha256sum.",
-        stage=Stage.CONTENT,
-        details=(ascii(name)[1:-1],),
-    )
+def spans(count: int, workers: int) -> Iterator[Span]:
+    """Slices of a list of files, small enough that no worker is left waiting for another."""
+    size = max(1, min(_MOST_BATCH, count // (8 * workers)))
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
 
 
 class Verifier:
@@ -137,13 +54,24 @@ class Verifier:
 
     def __init__(self, root: int, manifest: Manifest) -> None:
         self._root = root
-        self._manifest = manifest
+        self._listed = manifest.listed
+        #: The paths, those of a directory together.
+        self.order: Sequence[str] = sorted(manifest.listed)
+        self._follows = manifest.follows
+        self._counted = manifest.lenient[1] if manifest.total else None
         self._buffer = bytearray(_PIECE)
         self._view = memoryview(self._buffer)
         self._near: tuple[str, int | None] = ("", None)
         self._seen = 0
         self._newest: int | None = None
-        self._make = {length: getattr(hashlib, name) for length, name in manifest.algorithms.items()}
+        self._modes = 0
+        # Asked for before any work is done: this says which library is missing.
+        used = {manifest.plain} if manifest.plain else set().union(*{entry.algorithms for entry in self._entries()})
+        self._makers = {name: _maker(name) for name in used}
+        self._make = self._makers.get(manifest.plain, hashlib.sha256)
+
+    def _entries(self) -> Iterator[Entry]:
+        return (entry for entry in self._listed.values() if isinstance(entry, Entry))
 
     def close(self) -> None:
         """Let go of the directory that was last looked into."""
@@ -157,37 +85,60 @@ class Verifier:
         What lies under a listed name itself is looked at here and nowhere else: ``seen`` are the bytes of these files,
         ``newest`` is when the last of them was modified (nanoseconds since the epoch, or ``None``).
         """
-        verified, size = 0, 0
-        self._seen, self._newest = 0, None
+        verified, size, counted = 0, 0, 0
+        self._seen, self._newest, self._modes = 0, None, 0
         answer: dict[str, Any] = {"mismatched": [], "missing": [], "through": []}
-        for path in self._manifest.order[slice(*span)]:
-            found = self._hash(path, self._manifest.listed[path], answer)
+        for path in self.order[slice(*span)]:
+            found = self._check(path, self._listed[path], answer)
             if found is not None:
                 verified += 1
                 size += found
-        seen = {"seen": self._seen, "newest": self._newest}
+                if self._counted and path.startswith(self._counted):
+                    counted += found
+        seen = {"seen": self._seen, "newest": self._newest, "counted": counted, "modes": self._modes}
         return {"verified": verified, "bytes": size, **seen, **{key: names for key, names in answer.items() if names}}
 
-    def _hash(self, path: str, expected: str, answer: dict[str, Any]) -> int | None:
-        """The size of a file that matches, ``None`` for one that was put into the answer."""
+    def _check(self, path: str, expected: bytes | Entry, answer: dict[str, Any]) -> int | None:
+        """The size of a file that matches, ``None`` for what was put into the answer."""
         head, _, leaf = path.rpartition("/")
         try:
             parent = self._root if not head else self._enter(head)
             status = os.stat(leaf, dir_fd=parent, follow_symlinks=False) if parent is not None else None
         except FileNotFoundError:
             status = None
-        if status is None or stat.S_ISLNK(status.st_mode):
-            return self._hash_through_links(path, expected, answer)
+        if self._follows and (status is None or stat.S_ISLNK(status.st_mode)):
+            return self._check_through_links(path, expected, answer)
+        if status is None:
+            answer["missing"].append(path)
+            return None
         if stat.S_ISREG(status.st_mode):
             self._seen += status.st_size
             if self._newest is None or status.st_mtime_ns > self._newest:
                 self._newest = status.st_mtime_ns
-            if self._digest(leaf, parent, status.st_size, expected) == expected:
+            # What :meth:`_matches` says, without another call: most files of most trees come along here.
+            if type(expected) is bytes and self._plain_digest(leaf, parent, status.st_size) == expected:
                 return status.st_size
+        if type(expected) is not bytes and self._matches(leaf, parent, status, expected):
+            return status.st_size if stat.S_ISREG(status.st_mode) else 0
         answer["mismatched"].append(path)
         return None
 
-    def _hash_through_links(self, path: str, expected: str, answer: dict[str, Any]) -> int | None:
+    def _matches(self, leaf: str | bytes, parent: int | None, status: os.stat_result, expected: bytes | Entry) -> bool:
+        if not isinstance(expected, Entry):
+            return stat.S_ISREG(status.st_mode) and self._plain_digest(leaf, parent, status.st_size) == expected
+        if _kind(status.st_mode) != expected.kind:
+            return False
+        if expected.mode not in (-1, stat.S_IMODE(status.st_mode)):
+            self._modes += 1
+        if expected.kind == LINK:
+            return expected.target is None or _target(leaf, parent) == os.fsencode(expected.target)
+        if expected.kind != FILE:
+            return True
+        if expected.size not in (-1, status.st_size):
+            return False
+        return self._digests(leaf, parent, status.st_size, expected.algorithms) == expected.digest
+
+    def _check_through_links(self, path: str, expected: bytes | Entry, answer: dict[str, Any]) -> int | None:
         """``sha256sum`` follows links, so a manifest may list a file by a name that passes through some."""
         try:
             real = resolve(self._root, os.fsencode(path))
@@ -197,7 +148,7 @@ class Verifier:
             answer["missing"].append(path)
             return None
         status = os.stat(real, dir_fd=self._root, follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode) and self._digest(real, self._root, status.st_size, expected) == expected:
+        if self._matches(real, self._root, status, expected):
             answer["through"].append(os.fsdecode(real))
             return status.st_size
         answer["mismatched"].append(path)
@@ -224,21 +175,58 @@ class Verifier:
         self._near = (head, descriptor)
         return descriptor
 
-    def _digest(self, name: str | bytes, parent: int | None, size: int, expected: str) -> str:
-        try:
-            descriptor = os.open(name, _OPEN, dir_fd=parent)
-        except PermissionError as problem:
-            raise CouldNotVerify(
-                "a restored file cannot be read", stage=Stage.CONTENT, details=(ascii(name),)
-            ) from problem
+    def _plain_digest(self, name: str | bytes, parent: int | None, size: int) -> bytes:
+        descriptor = _open(name, parent)
         try:
             count = os.readv(descriptor, [self._buffer])
-            digest = self._make[len(expected)](self._view[:count])
+            digest = self._make(self._view[:count])
             while count and size > count:
                 size -= count
                 count = os.readv(descriptor, [self._buffer])
                 digest.update(self._view[:count])
-            result: str = digest.hexdigest()
-            return result
+            return digest.digest()
         finally:
             os.close(descriptor)
+
+    def _digests(self, name: str | bytes, parent: int | None, size: int, algorithms: tuple[str, ...]) -> bytes:
+        """The digests of a file by several algorithms, one after the other, in one pass."""
+        made = [self._makers[algorithm]() for algorithm in algorithms]
+        descriptor = _open(name, parent)
+        try:
+            while size > 0 and (count := os.readv(descriptor, [self._buffer])):
+                size -= count
+                for digest in made:
+                    digest.update(self._view[:count])
+        finally:
+            os.close(descriptor)
+        return b"".join(digest.digest() for digest in made)
+
+
+def _maker(algorithm: str) -> Callable[..., digests.Hasher]:
+    """What makes hashers of an algorithm.
+
+    Raises:
+        CouldNotVerify: A library is missing; the remedy names the extra.
+    """
+    digests.new(algorithm)
+    known = digests.find(algorithm)
+    return known.make if known else partial(digests.new, algorithm)
+
+
+def _open(name: str | bytes, parent: int | None) -> int:
+    try:
+        return os.open(name, _OPEN, dir_fd=parent)
+    except PermissionError as problem:
+        raise CouldNotVerify("a restored file cannot be read", stage=Stage.CONTENT, details=(ascii(name),)) from problem
+
+
+def _target(leaf: str | bytes, parent: int | None) -> bytes:
+    return os.readlink(os.fsencode(leaf), dir_fd=parent)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return FILE
+    if stat.S_ISDIR(mode):
+        return DIRECTORY
+    return LINK if stat.S_ISLNK(mode) else OTHER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -15,8 +16,8 @@ from restore_drill.model import Stage
 def overlay(base: int, over: int) -> None:
     """Move everything from one open directory into another; what is there already gives way.
 
-    Directories are merged. A directory takes the mode, owner and time of the later one, unless an archive only implied
-    that one (its time is then the epoch); afterwards ``over`` holds empty directories at most.
+    Directories are merged. A directory takes mode, owner, attributes and time of the later one, unless an archive only
+    implied that one (its time is then the epoch); afterwards ``over`` holds empty directories at most.
     """
     before, later = os.fstat(base), os.fstat(over)
     with os.scandir(over) as entries:
@@ -34,8 +35,28 @@ def overlay(base: int, over: int) -> None:
     recorded = later if later.st_mtime_ns else before
     if os.geteuid() == 0:
         os.fchown(base, recorded.st_uid, recorded.st_gid)
+    if recorded is later:
+        _take_attributes(base, over)
     os.fchmod(base, stat.S_IMODE(recorded.st_mode))
     os.utime(base, ns=(recorded.st_mtime_ns, recorded.st_mtime_ns))
+
+
+def _take_attributes(base: int, over: int) -> None:
+    """Give one directory the extended attributes and access lists of another, those of the security modules apart."""
+    before, later = _attributes(base), _attributes(over)
+    for name in before - later:
+        os.removexattr(base, name)
+    for name in later:
+        os.setxattr(base, name, os.getxattr(over, name))
+
+
+def _attributes(directory: int) -> set[str]:
+    try:
+        return {name for name in os.listxattr(directory) if not name.startswith("security.")}
+    except OSError as problem:
+        if problem.errno != errno.ENOTSUP:
+            raise
+        return set()  # then an archive could not give it any
 
 
 def _overlay_directory(base: int, over: int, name: str) -> None:
