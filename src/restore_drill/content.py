@@ -132,7 +132,8 @@ class Content:
     def _context(self, case: PlannedCase) -> CheckContext:
         drill = self._drill
         expect = drill.target.model.expect
-        needs_recorded = case.case == "rows" and expect.rows is not None and expect.rows.recorded is not None
+        rules = {"rows": expect.rows, "files": expect.files}.get(case.case)
+        needs_recorded = rules is not None and rules.recorded is not None
         return CheckContext(
             detail=case.detail,
             rule=expect.checks[case.detail] if case.case == "check" else expect,

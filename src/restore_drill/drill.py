@@ -17,13 +17,14 @@ from typing import Any, NoReturn, TypeVar
 from restore_drill import disk
 from restore_drill.cases import CASES, OWNER
 from restore_drill.content import Content, ContentFacts, Measured
+from restore_drill.digests import is_weak
 from restore_drill.engines.base import Engine, Restored, RestoreOptions
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError, unexpected
 from restore_drill.evidence.record import DrillRecord
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.history import CopyHistory
 from restore_drill.locate import locate
-from restore_drill.model import Stage
+from restore_drill.model import Kind, Payload, Stage
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.registry import load
 from restore_drill.repositories.base import Repository, Staging, Transfer
@@ -106,6 +107,8 @@ class Drill:
         self._content = Content(self)
         self._sandbox: Sandbox | None = None
         self._restored: Restored | None = None
+        self._linked: tuple[Payload, ...] = ()
+        self._unlinked: RestoreDrillError | None = None
 
     # --- stages ---------------------------------------------------------------------------------------------------
 
@@ -193,7 +196,27 @@ class Drill:
             self.run.progress.end()
         if not transfer.broken:
             self._compare_pins(transfer)
+        if not transfer.broken:
+            self._link(transfer, sandbox)
         return transfer
+
+    def _link(self, transfer: Transfer, sandbox: Sandbox) -> None:
+        """Let the engine put the links of a chain together, now that all of them are known to be what they were."""
+        clock = time.monotonic()
+        try:
+            linked = self.engine().link(transfer.payloads, sandbox, self._options())
+        except RestoreDrillError as problem:
+            stage = problem.stage or Stage.CHAIN
+            if stage is Stage.CHAIN and not self.copy.pattern.kinds - {Kind.FULL}:
+                stage = Stage.RESTORE  # no case of this copy asks for a chain: its restore tells that there is one
+            if stage in _TRANSFER:
+                transfer.broken[stage] = problem
+            else:
+                self._unlinked = problem
+        else:
+            self._linked = linked.payloads
+            transfer.notes += linked.notes
+        transfer.seconds += time.monotonic() - clock
 
     def _expected_bytes(self) -> int:
         """What the snapshot will take on disk: what it took last time and a quarter, at least its stored size."""
@@ -228,13 +251,14 @@ class Drill:
             transfer.broken[Stage.VERIFY] = problem
             return
         for artifact in transfer.artifacts:
-            pinned, actual = history.pin(artifact["key"]), artifact.get("sha256", "")
+            name, actual = artifact.get("pin", artifact["key"]), artifact.get("sha256", "")
+            pinned = history.pin(name)
             if pinned is None:
                 transfer.notes.append(f"the digest of {Path(artifact['key']).name} was pinned now")
             elif pinned != actual:
                 transfer.broken[Stage.VERIFY] = BackupFailed(
                     f"sha256 is {actual}, pinned at the first drill was {pinned}",
-                    looked_at=artifact["key"],
+                    looked_at=name,
                     remedy="It changed since then. If that is right: restore-drill baseline accept TARGET --pin KEY "
                     "--reason ...",
                     stage=Stage.VERIFY,
@@ -242,20 +266,15 @@ class Drill:
 
     def _restore(self) -> RestoreFacts:
         transfer: Transfer = self._results[Stage.FETCH]
+        if self._unlinked is not None:
+            self._unlinked.stage = Stage.RESTORE
+            raise self._unlinked
         sandbox = self._enter_sandbox()
-        engine = self.engine()
-        options = RestoreOptions(
-            deadline=self.target.deadline("restore"),
-            settings=self.target.model.engine_options,
-            wanted=self.selected,
-            allow_empty=self.target.model.expect.allow_empty,
-            threads=self.run.threads,
-            integrity=self.target.model.expect.integrity,
-        )
+        engine, options = self.engine(), self._options()
         self.run.progress.begin(self.target.name, self.copy.name, "restore", -1)
         clock = time.monotonic()
         try:
-            self._restored = restored = engine.restore(transfer.payloads, sandbox, options)
+            self._restored = restored = engine.restore(self._linked, sandbox, options)
         finally:
             self.run.progress.end()
         seconds = time.monotonic() - clock
@@ -269,6 +288,16 @@ class Drill:
             sandbox=sandbox.facts(),
             facts={key: value for key, value in restored.facts.items() if key != "summary"},
             notes=tuple(restored.notes),
+        )
+
+    def _options(self) -> RestoreOptions:
+        return RestoreOptions(
+            deadline=self.target.deadline("restore"),
+            settings=self.target.model.engine_options,
+            wanted=self.selected,
+            allow_empty=self.target.model.expect.allow_empty,
+            threads=self.run.threads,
+            integrity=self.target.model.expect.integrity,
         )
 
     def measure(self, case: PlannedCase) -> Measured:
@@ -459,7 +488,9 @@ class Drill:
             return False
         if self.run.options.fresh_sandboxes or not all(case.case in CASES for case in self.cases):
             return False
-        proved = transfer.digests and all(check.actual == check.expected for check in transfer.digests)
+        proved = transfer.digests and all(
+            check.actual == check.expected and not is_weak(check.base or check.algorithm) for check in transfer.digests
+        )
         return bool(proved) and self._content.undisputed
 
     def finish(self) -> None:

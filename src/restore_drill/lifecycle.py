@@ -142,7 +142,7 @@ def _summary(run: Run, account: DrillAccount) -> DrillSummary:
         stored_bytes=fetch.get("stored_bytes", 0),
         content_bytes=fetch.get("content_bytes", 0),
         digest=next((payload["sha256"] for payload in fetch.get("payloads", [])), ""),
-        pins={artifact.get("key", ""): artifact.get("sha256", "") for artifact in artifacts},
+        pins={artifact.get("pin", artifact.get("key", "")): artifact.get("sha256", "") for artifact in artifacts},
         counts=account.counts(),
         structure=account.structure(),
         oldest_point=located.get("oldest", 0.0),

@@ -3,6 +3,13 @@
 ``sqlite/{time:%Y%m%d_%H%M%S}_orders.db.gz`` matches one object a snapshot. Fields: ``{time:FORMAT}`` (strftime
 directives, may stand more than once: ``{time:%Y/%m/%d}/{time:%H%M}``), ``{kind:full=F|incremental=I}``,
 ``{seq}`` (a number), ``{any}`` (anything without a slash). Everything else is literal.
+
+Two fields stand for names that carry no time, or only a share of a snapshot:
+
+* ``{rotation}`` is the number that logrotate, rsnapshot and savelog count up when a new backup comes: the lowest is the
+  newest. ``{rotation:.}`` is the same with a dot before it, and absent in the newest: ``orders.db{rotation:.}.gz``.
+* ``{part}`` is what split(1) and volume writers append: ``aa``, ``ab`` …, ``00``, ``01`` … or ``001`` … All parts of
+  one name are one stream, in that order. ``{part:aa}``, ``{part:00}``, ``{part:001}`` say how the first is numbered.
 """
 
 from __future__ import annotations
@@ -55,18 +62,35 @@ _NEEDS = {
 }
 
 
+#: What split(1) and its relatives write: letters or digits. It widens them by a ``z`` or a ``9`` in front: zaaa, 9000.
+_ANY_PART = r"[a-z]{2}|z[a-z]{3,7}|\d{1,6}"
+#: What joins a part to the name that the whole stream would have.
+_JOINT = re.compile(r"[._-]*(?:part|split|chunk|vol|volume)?[._-]*\Z", re.I)
+_FIELDS = "{time:...}, {kind:...}, {seq}, {rotation}, {part} and {any}"
+
+
 class PatternError(ValueError):
     """A pattern that cannot be used, with the reason and a suggestion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a name says: the instant it claims, its kind and its number in a chain."""
+    """What a name says: the instant it claims, its kind and its number in a chain.
+
+    Attributes:
+        rotation: Its number among rotations, 0 or higher (-1 without a number), lowest for the newest; ``None`` where
+            names are not rotated.
+        part: Which share of the snapshot it is, as it is written; ``""`` where it is the whole.
+        joined: The name that all its parts together would have.
+    """
 
     taken_at: datetime
     ambiguous: bool = False
     kind: Kind = Kind.FULL
     sequence: int | None = None
+    rotation: int | None = None
+    part: str = ""
+    joined: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +129,29 @@ class PathPattern:
     def has_time(self) -> bool:
         """Whether the name carries a time."""
         return bool(self.directives)
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether names are numbered anew with every backup."""
+        return "(?P<rotation>" in _parse(self.text)[0]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether a snapshot lies in several parts."""
+        return "(?P<part>" in _parse(self.text)[0]
+
+    @property
+    def first_parts(self) -> tuple[str, ...]:
+        """How the first part may be numbered; of digits, with any number of zeros in front."""
+        stated = next((field["argument"] for field in _FIELD.finditer(self.text) if field["name"] == "part"), None)
+        return (stated,) if stated else ("aa", "0", "1")
+
+    @cached_property
+    def folder(self) -> PathPattern | None:
+        """The directory that snapshots lie in, where its name says a time; ``None`` where it does not."""
+        directory = self.text.rstrip("/").rpartition("/")[0]
+        folder = PathPattern(f"{directory}/", self.zone) if directory else None
+        return folder if folder and folder.has_time else None
 
     @property
     def has_offset(self) -> bool:
@@ -169,16 +216,37 @@ class PathPattern:
         groups = found.groupdict()
         sequence = int(groups["seq"]) if groups.get("seq") else None
         kind = kinds.get(groups.get("kind") or "", Kind.FULL)
+        rotation = int(groups["rotation"] or -1) if "rotation" in groups else None
+        part = groups.get("part") or ""
+        joined = name[: found.start("part") - self._joint] + name[found.end("part") :] if part else ""
         if not directives:
-            return Match(datetime.fromtimestamp(0, UTC), kind=kind, sequence=sequence)
+            return Match(datetime.fromtimestamp(0, UTC), False, kind, sequence, rotation, part, joined)
         try:
             instant, ambiguous = _instant(values, self.zone, near, strict=self._says_a_date_twice)
         except ValueError:
             return None
-        return Match(instant, ambiguous, kind, sequence)
+        return Match(instant, ambiguous, kind, sequence, rotation, part, joined)
+
+    @cached_property
+    def _joint(self) -> int:
+        """How many characters before the number of a part belong to it: ``.part-``, ``.``."""
+        name = self._beside_part[0].rpartition("/")[2]
+        found = _JOINT.search(name.rpartition("}")[2])
+        return len(found[0]) if found and found[0] != name else 0
+
+    @property
+    def _beside_part(self) -> tuple[str, str]:
+        """The pattern before and after its field for parts."""
+        found = next(field for field in _FIELD.finditer(self.text) if field["name"] == "part")
+        return self.text[: found.start()], self.text[found.end() :]
+
+    def around_part(self, joined: str) -> tuple[str, str]:
+        """What the keys of all parts of a snapshot begin and end with, given the key that it would have as a whole."""
+        before, after = self._beside_part
+        return joined.removesuffix(after) + before[len(before) - self._joint :], after
 
     def format(self, when: datetime) -> str:
-        """Write the name that a snapshot of this instant would have: its kind is full, ``{seq}`` and ``{any}`` stay."""
+        """Write the name that a snapshot of this instant would have: its kind is full, other fields stay."""
         local = when.astimezone(UTC if "Z" in self.directives else self.zone or UTC)
         words = {kind: word for word, kind in _parse(self.text)[2].items()}
 
@@ -211,8 +279,11 @@ def _parse(text: str) -> tuple[str, dict[str, str], dict[str, Kind]]:
     expression = _expression(text, directives, kinds)
     if text.startswith("/") or "//" in text or not {".", ".."}.isdisjoint(text.split("/")):
         raise PatternError(f"{text!r} must be relative to the store's url, without empty parts, '.' or '..'")
-    if expression.count("(?P<seq>") > 1:
-        raise PatternError("{seq} may stand once")
+    for once in ("seq", "rotation", "part"):
+        if expression.count(f"(?P<{once}>") > 1:
+            raise PatternError(f"{{{once}}} may stand once")
+    if "(?P<part>" in expression:
+        _check_part(text)
     _check_directives(set(directives.values()))
     return expression, directives, kinds
 
@@ -226,6 +297,14 @@ def _expression(text: str, directives: dict[str, str], kinds: dict[str, Kind]) -
     return expression + _literal(text[position:], text)
 
 
+def _check_part(text: str) -> None:
+    *_, last = _FIELD.finditer(text)
+    if last["name"] != "part" or "/" in text[last.end() :]:
+        raise PatternError("{part} stands after every other field, in the last part of the path")
+    if text[: last.start()].lower().endswith(".z") and not text[last.end() :]:
+        raise PatternError("the volumes of a split zip (.z01, .z02, .zip) cannot be read: store it as one file")
+
+
 def _check_directives(used: set[str]) -> None:
     if used.isdisjoint("YyG"):
         return  # seconds since the epoch need nothing else, and that a year is missing the catalogue says
@@ -236,7 +315,7 @@ def _check_directives(used: set[str]) -> None:
 
 def _literal(part: str, text: str) -> str:
     if "{" in part or "}" in part:
-        raise PatternError(f"{text!r} has a stray brace; fields are {{time:...}}, {{kind:...}}, {{seq}} and {{any}}")
+        raise PatternError(f"{text!r} has a stray brace; fields are {_FIELDS}")
     return re.escape(part)
 
 
@@ -250,7 +329,11 @@ def _field(field: re.Match[str], directives: dict[str, str], kinds: dict[str, Ki
         return r"(?P<seq>\d{1,12})"
     if name == "any":
         return r"[^/]+"
-    raise PatternError(f"unknown field {{{name}}}; fields are {{time:...}}, {{kind:...}}, {{seq}} and {{any}}")
+    if name == "rotation":
+        return r"(?P<rotation>\d{1,5})" if not argument else rf"(?:{re.escape(argument)}(?P<rotation>\d{{1,5}}))?"
+    if name == "part":
+        return _part_field(argument or "")
+    raise PatternError(f"unknown field {{{name}}}; fields are {_FIELDS}")
 
 
 def _time_field(form: str, directives: dict[str, str]) -> str:
@@ -296,6 +379,17 @@ def _kind_field(argument: str, kinds: dict[str, Kind]) -> str:
         if kinds.setdefault(word, Kind(name)) != name:
             raise PatternError(f"{{kind:...}} has the word {word!r} for both {kinds[word]} and {name}")
     return "(?P<kind>" + "|".join(re.escape(word) for word in kinds) + ")"
+
+
+def _part_field(first: str) -> str:
+    """Parts numbered like the first one that is stated; wider ones match, too, so that they can be refused."""
+    if not first:
+        return rf"(?P<part>{_ANY_PART})"
+    if set(first) == {"a"}:
+        return rf"(?P<part>[a-z]{{{len(first)}}}|z[a-z]{{{len(first) + 1},7}})"
+    if first.isascii() and first.isdigit() and int(first) <= 1:
+        return r"(?P<part>\d{1,6})"
+    raise PatternError(f"{{part:{first}}} must be what the first part has: aa, 00, 000, 1 or 001")
 
 
 def _instant(values: dict[str, str], zone: tzinfo | None, near: float | None, *, strict: bool) -> tuple[datetime, bool]:

@@ -20,7 +20,7 @@ from restore_drill.stores.base import StoreSettings
 if TYPE_CHECKING:
     from restore_drill.catalogue.expect import ApprovedException
     from restore_drill.catalogue.models import ChecksumRule, CopyModel, RetentionRule, StoreModel, TargetModel
-    from restore_drill.secrets import SecretReference
+    from restore_drill.codecs.base import Given
 
 
 #: The detail of the rows case that judges every table without a rule of its own by ``rows.default``.
@@ -55,14 +55,16 @@ class PlannedCopy:
     model: CopyModel
     pattern: PathPattern
     checksum: ChecksumRule
-    decrypt: dict[str, dict[str, SecretReference]]
+    decrypt: dict[str, Given]
     retention: RetentionRule | None
     lag: timedelta
 
     @property
     def layout(self) -> str:
         """Which repository reads it."""
-        return "generations" if self.pattern.is_directory else "objects"
+        if not self.pattern.is_directory:
+            return "objects"
+        return "generations" if self.settings.url.startswith("file:") else "prefixes"
 
 
 @dataclass(frozen=True)

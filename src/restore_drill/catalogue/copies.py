@@ -8,6 +8,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from restore_drill.catalogue.decrypting import Decrypt
 from restore_drill.catalogue.fields import (
     Duration,
     Many,
@@ -15,7 +16,6 @@ from restore_drill.catalogue.fields import (
     Pattern,
     Percentage,
     RelativeName,
-    Secret,
     Slug,
     Template,
     Text,
@@ -23,8 +23,8 @@ from restore_drill.catalogue.fields import (
     contradiction,
     with_short_form,
 )
-
-Decrypt = dict[Slug, dict[str, Secret]]
+from restore_drill.catalogue.signatures import SignatureRule
+from restore_drill.digests import ALGORITHMS, canonical
 
 
 class ChecksumRule(Part):
@@ -50,8 +50,27 @@ class ChecksumRule(Part):
     sha512: str | None = Field(
         None, pattern="^[0-9a-fA-F]{128}$", description="The digest of the stored bytes itself.", examples=["ab" * 64]
     )
+    provider: Literal["metadata", "any"] | None = Field(
+        None,
+        description="Take the digest that the store keeps of the object. metadata: what the backup job wrote there "
+        "itself; any: also what the store computed or checked at the upload, which says nothing of what was before.",
+        examples=["metadata"],
+    )
+    algorithm: Text | None = Field(
+        None,
+        description="By which algorithm the digest is, where neither its line nor the name of its file says.",
+        examples=["blake3"],
+    )
     weak: Literal["fail", "accept"] = Field(
-        "fail", description="Whether MD5 and SHA-1 are enough.", examples=["accept"]
+        "fail",
+        description="Whether a digest is enough that can be forged (MD5, SHA-1) or was never meant to withstand that "
+        "(CRC, xxHash).",
+        examples=["accept"],
+    )
+    signature: SignatureRule | None = Field(
+        None,
+        description="A detached signature that must be there, too, and the keys that may have made it.",
+        examples=[{"kind": "gpg", "keys": ["file:keys/backup.asc"]}],
     )
 
     @model_validator(mode="before")
@@ -63,7 +82,7 @@ class ChecksumRule(Part):
 
     @model_validator(mode="after")
     def _one_place(self) -> ChecksumRule:
-        places = [name for name in ("sidecar", "manifest", "sha256", "sha512") if getattr(self, name)]
+        places = [name for name in ("sidecar", "manifest", "sha256", "sha512", "provider") if getattr(self, name)]
         if len(places) > 1:
             raise contradiction(
                 f"the digest can be recorded in one place: keep one of {', '.join(places)} "
@@ -71,6 +90,13 @@ class ChecksumRule(Part):
             )
         if places and self.mode == "pinned":
             raise contradiction(f"pinned means that no digest was recorded: remove pinned or {places[0]}")
+        is_file = self.mode == "required" and not {"sha256", "sha512", "provider"} & set(places)
+        if self.algorithm and not is_file:
+            raise contradiction("algorithm is for a digest in a file, and none is looked for: remove algorithm")
+        if self.algorithm and not canonical(self.algorithm):
+            raise contradiction(f"{self.algorithm!r} is no known algorithm: {', '.join(ALGORITHMS)}")
+        if self.signature and self.signature.of == "digest" and not is_file:
+            raise contradiction("no file with the digest is looked for that could be signed: sign the artifact")
         return self
 
     @classmethod
@@ -111,7 +137,8 @@ class CopyModel(Part):
 
     path: Pattern = Field(
         description="Where its snapshots lie, relative to the store's url, and how their names carry the time. A "
-        "trailing slash means one directory a snapshot.",
+        "trailing slash means one directory (or prefix) a snapshot; {part} stands for the parts of one that was split, "
+        "{rotation} for a number that grows with age.",
         examples=["sqlite/{time:%Y%m%d_%H%M%S}_orders.db.gz.age"],
     )
     store: Slug | None = Field(None, description="The store; left out, the copy's own name.", examples=["nas"])
@@ -121,11 +148,22 @@ class CopyModel(Part):
         examples=[["{name}-wal"]],
     )
     complete_when: Template | None = Field(
-        None, description="An object that appears when a snapshot is complete; {name} is the artifact's name.",
+        None,
+        description="An object that appears when a snapshot is complete, beside it: {name} is the snapshot's name; "
+        "{name}/_SUCCESS lies inside a directory, DONE in the folder that many share.",
         examples=["{name}.done"],
     )  # fmt: skip
     latest: RelativeName | None = Field(
-        None, description="A symbolic link to the newest finished generation.", examples=["app/latest"]
+        None,
+        description="What points to the newest complete snapshot: a symbolic link, an object that holds its name, or a "
+        "copy of it.",
+        examples=["app/latest"],
+    )
+    shared_folder: bool = Field(
+        False,
+        description="The dated folder in the path holds the backups of other targets, too, all made by one run: the "
+        "newest folder is the newest recovery point, and this target must be in it.",
+        examples=[True],
     )
     time_metadata: Text | None = Field(
         None, description="User metadata (S3) or user.* attribute (local) that holds the time, instead of the name.",
@@ -133,7 +171,7 @@ class CopyModel(Part):
     )  # fmt: skip
     checksum: ChecksumRule | None = Field(None, description="Where the digest is recorded.", examples=["required"])
     decrypt: Decrypt | None = Field(
-        None, description="Keys by format; added to the target's.",
+        None, description="Keys (and what else must be known) by format; added to the target's.",
         examples=[{"age": {"identity": "env:ORDERS_AGE_KEY"}}],
     )  # fmt: skip
     codecs: Many[Slug] | None = Field(

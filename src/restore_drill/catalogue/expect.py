@@ -181,11 +181,19 @@ class FileRules(Part):
     )
     manifest: RelativeName | None = Field(
         None,
-        description="A SHA256SUMS file inside the tree: every file listed must be there and match, none may be extra.",
+        description="A manifest inside the tree, in the format of sha256sum, hashdeep, BagIt (bagit.txt), mtree or "
+        "rclone hashsum: every file listed must be there and match, none may be extra.",
         examples=["SHA256SUMS"],
     )
     manifest_ignore: Many[Text] = Field(
         (), description="Globs of files the manifest need not list.", examples=[["lost+found/**"]]
+    )
+    recorded: Template | None = Field(
+        None,
+        description="Name of a JSON object beside the snapshot with exact numbers of files, directories, links or "
+        "bytes, and, by a name with a slash at its end, of the files below a directory; {name} stands for the "
+        "artifact's name, {stem} for it without the endings of its codecs.",
+        examples=["{stem}.counts.json"],
     )
 
     @model_validator(mode="after")
@@ -237,6 +245,11 @@ class Expect(Part):
         description="Checks that a plug-in registered, by name, each with its own options.",
         examples=[{"invoices-render": {"sample": 20}}],
     )
+
+    @property
+    def recorded(self) -> str | None:
+        """Name of the file beside a snapshot that records counts of it."""
+        return (self.rows.recorded if self.rows else None) or (self.files.recorded if self.files else None)
 
 
 class ApprovedException(Part):

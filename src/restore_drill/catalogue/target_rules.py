@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from restore_drill.catalogue.addresses import place_of
+from restore_drill.catalogue.decrypting import options_of
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.references import copies, mapping, store_name
 from restore_drill.errors import CouldNotVerify
@@ -47,6 +49,12 @@ class _Copy:
         self.draft.report(at, message, hint, at_key=option != "path")
 
     @property
+    def is_remote(self) -> bool:
+        """Whether its store is known to be none of this machine's directories."""
+        url = self.store.get("url")
+        return isinstance(url, str) and ":" in url and not url.startswith("file:")
+
+    @property
     def is_frozen(self) -> bool:
         """Whether its target is, or may be: a malformed ``frozen`` is not taken for a no."""
         return self.target.get("frozen", False) is not False
@@ -70,6 +78,7 @@ def check_target(draft: Draft, name: str, target: Mapping[str, Any]) -> None:
         store = draft.part("stores").get(store_name(each, raw))
         copy = _Copy(draft, loc, target, each, raw, mapping(store))
         _check_encryption(copy)
+        _check_decryption(copy)
         pattern = _pattern(raw.get("path"))
         if pattern is None:
             continue
@@ -114,7 +123,7 @@ def _check_time(copy: _Copy, pattern: PathPattern) -> None:
             )  # fmt: skip
         if pattern.directives.isdisjoint("YyGs"):
             copy.report("path", "the time in the name has no year", "add %Y (or %y, %G, %s) to the name")
-    elif not copy.raw.get("time_metadata") and not copy.is_frozen:
+    elif not (copy.raw.get("time_metadata") or copy.is_frozen or pattern.is_rotated):
         copy.report(
             "path", "nothing says when a snapshot was taken: the path has no {time:…}, and there is no time_metadata",
             "write where the name carries the time: {time:%Y%m%d_%H%M%S}; frozen: true if it no longer changes",
@@ -122,18 +131,46 @@ def _check_time(copy: _Copy, pattern: PathPattern) -> None:
 
 
 def _check_layout(copy: _Copy, pattern: PathPattern) -> None:
-    if not pattern.is_directory:
-        if copy.raw.get("latest"):
-            hint = "end the path with / if a snapshot is a directory, or remove latest"
-            copy.report("latest", "latest points to a directory, and a snapshot is one object here", hint)
-        return
-    url = copy.store.get("url")
-    if isinstance(url, str) and ":" in url and not url.startswith("file:"):
-        hint = "remove the slash at the end if a snapshot is one object, or name a file: store"
-        copy.report("path", "a directory for each snapshot is read from file: stores only", hint)
-    if copy.raw.get("parts"):
+    if copy.raw.get("shared_folder") is True and pattern.folder is None:
+        hint = "write the time in the folder's name: {time:%Y-%m-%d}/orders.sql.gz; or remove shared_folder"
+        copy.report("shared_folder", "no folder in the path has a time in its name", hint)
+    if pattern.is_directory and copy.raw.get("parts"):
         hint = "remove parts, or the slash at the end of the path"
         copy.report("parts", "parts are of a snapshot that is one object, and it is a directory here", hint)
+    if pattern.is_directory and copy.raw.get("time_metadata"):
+        hint = "write where the name carries the time: {time:%Y-%m-%d}/"
+        copy.report("time_metadata", "a directory has no metadata that could hold a time", hint)
+    if pattern.is_directory and copy.is_remote and mapping(copy.target.get("expect")).get("newest_file"):
+        hint = "objects know when they were uploaded only: remove newest_file, or keep the files as an archive"
+        copy.report("path", "newest_file asks for the files' own times, which a prefix of objects does not have", hint)
+    if pattern.is_split:
+        _check_split(copy, pattern)
+    if pattern.is_rotated:
+        _check_rotation(copy, pattern)
+
+
+def _check_split(copy: _Copy, pattern: PathPattern) -> None:
+    if copy.raw.get("parts"):
+        hint = "parts names further files of the same state, {part} the pieces of one file: keep one of them"
+        copy.report("parts", "a snapshot that was split has no further artifacts", hint)
+    if copy.raw.get("time_metadata"):
+        hint = "write where the name carries the time: {time:%Y%m%d_%H%M%S}"
+        copy.report("time_metadata", "each part has metadata of its own, and none is the snapshot's", hint)
+    if pattern.is_rotated:
+        copy.report("path", "{rotation} and {part} are both numbers at the end of a name", "keep one of them")
+
+
+def _check_rotation(copy: _Copy, pattern: PathPattern) -> None:
+    if pattern.has_time or pattern.kinds or "{seq}" in pattern.text:
+        hint = "where a name carries a time, remove {rotation} and let the time decide"
+        copy.report("path", "rotations are full backups that only their numbers tell apart", hint)
+    expect = mapping(copy.target.get("expect"))
+    witness = copy.raw.get("time_metadata") or expect.get("newest_record") or expect.get("newest_file")
+    if not witness and not copy.is_frozen:
+        copy.report(
+            "path", "nothing but the store's listing says when a rotation was taken, and a touched file would pass",
+            "add expect.newest_record (newest_file of a tree), so that the data itself tells, or time_metadata",
+        )  # fmt: skip
 
 
 def _check_checksum(copy: _Copy, pattern: PathPattern) -> None:
@@ -144,12 +181,18 @@ def _check_checksum(copy: _Copy, pattern: PathPattern) -> None:
         return
     sidecar, manifest = rule.get("sidecar"), rule.get("manifest")
     digest = next((name for name in ("sha256", "sha512") if rule.get(name)), None)
-    beside = "sidecar" if sidecar else digest
-    repeats = pattern.has_time and not copy.is_frozen
-    if pattern.is_directory and beside:
+    beside = next((name for name in ("sidecar", "sha256", "sha512", "provider", "algorithm") if rule.get(name)), None)
+    repeats = (pattern.has_time or pattern.is_rotated) and not copy.is_frozen
+    is_each_objects = copy.is_remote and isinstance(sidecar, str) and re.fullmatch(r"\{name\}[^{}/]+", sidecar)
+    if pattern.is_directory and beside and not is_each_objects:
         copy.draft.report(
             (*loc, beside), f"{beside} is of one object, and a snapshot is a directory here",
             "name the manifest inside it: checksum: {manifest: SHA256SUMS}", at_key=True,
+        )  # fmt: skip
+    elif pattern.is_directory and is_each_objects and rule.get("signature"):
+        copy.draft.report(
+            (*loc, "signature"), "of many objects with a digest each nothing is signed as a whole",
+            "record them in a manifest inside it, and sign that", at_key=True,
         )  # fmt: skip
     elif repeats and digest:
         copy.draft.report(
@@ -173,6 +216,24 @@ def _check_encryption(copy: _Copy) -> None:
         "", f"{copy.loc[1]} is sensitive, and nothing says how the copy {copy.name!r} is encrypted",
         "add decrypt: with its key, accept_encryption: true to the store, or an exception for the case encrypted",
     )  # fmt: skip
+
+
+def _check_decryption(copy: _Copy) -> None:
+    """What a format cannot be read without must be said, and nothing that means nothing."""
+    general, own = mapping(copy.target.get("decrypt")), mapping(copy.raw.get("decrypt"))
+    for codec in {**general, **own}:
+        options = options_of(codec)
+        given = {**mapping(general.get(codec)), **mapping(own.get(codec))}
+        where = ("copies", copy.name) if codec in own else ()
+        loc: Loc = (*copy.loc, *where, "decrypt", codec)
+        for name, option in options.items():
+            other, value = option.only_with or ("", None)
+            if name in given and other in given and given[other] != value and given[other] in options[other].choices:
+                hint = f"remove {name}, or {other}: {given[other]}"
+                copy.draft.report(loc, f"{name!r} means nothing unless {other} is {value}", hint, at_key=True)
+            elif name not in given and option.default is None:
+                hint = f"{option.description} For example {name}: {option.example}"
+                copy.draft.report(loc, f"{name!r} is missing in {codec!r}: its bytes do not tell", hint, at_key=True)
 
 
 def _is_excepted(copy: _Copy, case: str) -> bool:

@@ -3,7 +3,8 @@
 A repository MUST
 
 * ``survey`` without reading any backup's bytes, in memory that does not grow with what is not a recovery point;
-* take a snapshot's time from its name or metadata, never from a listing's modification time alone;
+* take a snapshot's time from its name or metadata, never from a listing's modification time alone (of a rotation,
+  whose name has none, that time is labelled as such, and the catalogue must say how the data bears it out);
 * ``unfinished``: say why a snapshot cannot be complete yet, or ``None``;
 * ``fetch`` everything a snapshot needs in one pass into the staging's quarantine, and record there what was found;
   it raises nothing for a bad backup: what broke is in ``Transfer.broken`` with the stage that owns it.
@@ -37,12 +38,18 @@ KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Something that looks like a snapshot still being written: a temporary name, or an incomplete set."""
+    """Something that looks like a snapshot still being written: a temporary name, or an incomplete set.
+
+    Attributes:
+        modified: When the store last saw anything of it written (seconds since the epoch).
+        is_absent: Nothing of it is there: ``why`` says by what it must be.
+    """
 
     name: str
     taken_at: datetime
     modified: float
     why: str
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,13 @@ class Survey:
         _keep_newest(self.unreadable)
 
 
+def name_pins(transfer: Transfer, snapshot: Snapshot, pattern: str) -> None:
+    """Give what was fetched of a rotation names for its pinned digests: tomorrow its key is another snapshot's."""
+    if snapshot.rotation is not None:
+        for number, artifact in enumerate(transfer.artifacts):
+            artifact["pin"] = f"{pattern}@{snapshot.id}" + (f"#{number}" if number else "")
+
+
 def _keep_newest(noted: list[Any]) -> None:
     if len(noted) >= 2 * KEPT:
         noted.sort(key=lambda each: each.taken_at, reverse=True)
@@ -103,6 +117,7 @@ class DigestCheck:
         source: Where the digest was recorded.
         layer: Which bytes it speaks of: ``stored``, ``decoded``, ``content`` or ``tree``; ``""`` when none fits.
         actual: What those bytes hash to, ``""`` when they could not be computed.
+        base: The algorithm that decides what it is worth, where ``algorithm`` says more than its name.
     """
 
     artifact: str
@@ -112,6 +127,26 @@ class DigestCheck:
     layer: str = ""
     actual: str = ""
     notes: list[str] = field(default_factory=list)
+    base: str = ""
+
+
+@dataclass(slots=True)
+class SignatureCheck:
+    """A detached signature and who made it.
+
+    Attributes:
+        signed: Name of what is signed: the artifact, what it decodes to, or the file that its digest is recorded in.
+        source: Where the signature is kept.
+        kind: ``gpg``, ``minisign`` or ``cosign``.
+        key: The pinned key that made it, ``""`` when the bytes could not be read to their end.
+        made_at: When, as the signature itself claims; ``None`` where it claims nothing.
+    """
+
+    signed: str
+    source: str
+    kind: str
+    key: str = ""
+    made_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -122,10 +157,13 @@ class Transfer:
         payloads: Ready for the engine, the chain's oldest first; empty when something broke.
         layers: Per artifact the layers that were peeled (JSON values).
         digests: The recorded digests and how they compare.
+        signatures: The signatures that were asked for, and who made them.
+        unsigned: What should be signed and is not, with where was looked.
         absent: Artifacts (or, for a tree, its manifest) without a recorded digest, with where was looked.
+        unproven: Artifacts, with the format, that nothing but a digest of their content proves, and that have none.
         manifest: Name of the manifest inside the tree whose missing and extra files are left to the files case, ``""``
             when they are judged already or there is none.
-        unusable: Why a digest that is recorded cannot be used; like an absent one it blocks nothing.
+        unusable: Why a digest or signature that is recorded cannot be used; like an absent one it blocks nothing.
         encrypted: The codec that keeps the stored bytes unreadable, ``""`` when none does.
         plain: An artifact that can be read without a key, ``""`` when there is none.
         broken: The error of each stage that broke; its earliest stage is the cause.
@@ -138,7 +176,10 @@ class Transfer:
     content_bytes: int = 0
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     digests: list[DigestCheck] = field(default_factory=list)
+    signatures: list[SignatureCheck] = field(default_factory=list)
+    unsigned: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
     manifest: str = ""
     unusable: RestoreDrillError | None = None
     encrypted: str = ""
@@ -215,5 +256,5 @@ class Repository(ABC):
         """Read, verify, decode and write a snapshot and its parents into the quarantine."""
 
     def recorded_counts(self, snapshot: Snapshot) -> Mapping[str, int] | None:  # noqa: ARG002 - most layouts have none
-        """Row counts recorded beside the snapshot, or ``None``."""
+        """Counts recorded beside the snapshot (of rows by table, or of a tree), or ``None``."""
         return None

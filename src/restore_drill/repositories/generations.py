@@ -1,7 +1,7 @@
 """One directory a snapshot on a mounted disk: what ``rsync --link-dest`` and its relatives leave.
 
-The digest of a generation is the manifest inside it (``SHA256SUMS``): its files are copied into the quarantine first
-and hashed there, so that the bytes that were judged are the bytes that are restored.
+The digest of a generation is the manifest inside it (``SHA256SUMS``, or one of another format): its files are copied
+into the quarantine first and hashed there, so that the bytes that were judged are the bytes that are restored.
 """
 
 from __future__ import annotations
@@ -10,14 +10,28 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from glob import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
-from restore_drill.checksums import MANIFEST_NAMES
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
+from restore_drill.manifests.base import usual_names
 from restore_drill.model import Artifact, Payload, PayloadForm, Snapshot, Stage
-from restore_drill.repositories import chain, points
-from restore_drill.repositories.base import DigestCheck, Repository, Staging, Survey, Transfer, Unfinished, Unreadable
+from restore_drill.repositories import chain, pointers, points, signed
+from restore_drill.repositories.base import (
+    DigestCheck,
+    Repository,
+    Staging,
+    Survey,
+    Transfer,
+    Unfinished,
+    Unreadable,
+    name_pins,
+)
+from restore_drill.repositories.counts import read_counts
+from restore_drill.repositories.folders import Folders
+from restore_drill.repositories.recorded import fill
 
 #: How scripts name a directory while they fill it.
 _TEMPORARY = re.compile(r"(?P<name>.+?)\.(?:tmp|temp|part|partial|incomplete|inprogress)", re.DOTALL)
@@ -29,20 +43,41 @@ class GenerationRepository(Repository):
 
     name: ClassVar[str] = "generations"
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._folders = Folders(self.copy)
+
     def survey(self, wanted: str = "") -> Survey:
         """Look at the directories as deep as the pattern goes; nothing inside a generation is listed."""
-        return points.survey(self._snapshots, wanted)
+        self._folders = Folders(self.copy)
+        survey = points.survey(self._snapshots, wanted)
+        self._folders.note_absent(survey)
+        return survey
 
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         resolution = self.copy.pattern.resolution
         for artifact in self._directories(survey):
             survey.listed += 1
             match = self.copy.pattern.match(artifact.key, near=artifact.modified)
-            if self._note_unfinished(artifact, survey) or match is None:
+            is_unfinished = self._note_unfinished(artifact, survey)
+            self._folders.note(artifact, is_own=match is not None or is_unfinished)
+            if is_unfinished or match is None:
                 continue
+            if match.rotation is None:
+                taken_at = match.taken_at
+            else:
+                taken_at, resolution = self._written(artifact), timedelta(seconds=1)
             yield Snapshot(
-                match.taken_at, (artifact,), match.kind, resolution, match.sequence, ambiguous=match.ambiguous
+                taken_at, (artifact,), match.kind, resolution, match.sequence, (), match.ambiguous, match.rotation
             )
+
+    def _written(self, artifact: Artifact) -> datetime:
+        """When a rotation was made: rsnapshot(1) sets its directory's time then, and renaming it leaves that alone."""
+        try:
+            written = (self._root() / artifact.key).stat().st_mtime
+        except FileNotFoundError:  # it was renamed just now
+            written = artifact.modified
+        return datetime.fromtimestamp(min(written, artifact.modified), UTC)
 
     def _root(self) -> Path:
         root = self.store.local_path("")
@@ -68,6 +103,8 @@ class GenerationRepository(Repository):
 
         def note(entry: os.DirEntry[str], key: str) -> None:
             is_file = entry.is_file(follow_symlinks=False)
+            if is_file and (beside := _look_at(entry, key.rstrip("/"))):
+                self._folders.note(beside, is_own=False)
             if "{any}" in pattern.text and is_file:
                 return  # a log beside its generation, say
             if (status := _status(entry)) and (match := pattern.match(key, near=status.st_ctime)):
@@ -93,31 +130,32 @@ class GenerationRepository(Repository):
         return False
 
     def unfinished(self, snapshot: Snapshot, *, settling: bool) -> str | None:
-        """A link to the newest generation that does not point here yet, or (while settling) a missing manifest."""
-        latest = self.copy.model.latest
-        if latest:
-            target = self._link_target(latest, snapshot)
-            if target is None:
-                return f"the link {latest} is missing"
-            match = self.copy.pattern.match(target)
-            if target != snapshot.main.key and (match is None or match.taken_at < snapshot.taken_at):
-                return f"the link {latest} still points to {target.rstrip('/')}"
+        """A missing marker, a ``latest`` that does not point here yet, or (while settling) a missing manifest."""
+        marker = self._marker(snapshot)
+        if marker and not self._has(marker):
+            return f"its marker {fill(self.copy.model.complete_when or '', snapshot.main.name)} is missing"
+        if why := pointers.problem(self.store, self.copy, snapshot, self._exists):
+            return why
         if settling and self._needs_manifest() and self._manifest_name(snapshot) is None:
             return "its manifest is not there yet"
         return None
 
-    def _link_target(self, latest: str, snapshot: Snapshot) -> str | None:
-        """The key that a link points to; one that leads elsewhere counts by its name, beside the snapshot."""
-        root = self._root()
-        try:
-            text = (root / latest).readlink()
-        except OSError:
-            return None
-        for base in (str(root), os.path.realpath(root)):
-            target = os.path.normpath(Path(base, latest).parent / text)  # by name: what it points to may be gone
-            if target.startswith(f"{base}/"):
-                return f"{os.path.relpath(target, base)}/"
-        return f"{snapshot.main.key.removesuffix(f'{snapshot.main.name}/')}{text.name}/"
+    def _marker(self, snapshot: Snapshot) -> str:
+        """The key of the object that says that a snapshot is complete, ``""`` when none is asked for."""
+        template = self.copy.model.complete_when
+        beside = snapshot.main.key.removesuffix(f"{snapshot.main.name}/")
+        return beside + fill(template, snapshot.main.name) if template else ""
+
+    def _marker_inside(self, snapshot: Snapshot) -> str:
+        """Where the marker lies inside the snapshot, ``""`` when it does not: no manifest can list it."""
+        marker, key = self._marker(snapshot), snapshot.main.key
+        return marker.removeprefix(key) if marker.startswith(key) else ""
+
+    def _has(self, key: str) -> bool:
+        return (self._root() / key).is_file()
+
+    def _exists(self, key: str) -> bool:
+        return (self._root() / key).is_dir()
 
     @property
     def _is_pinned(self) -> bool:
@@ -127,21 +165,31 @@ class GenerationRepository(Repository):
         return self.copy.checksum.mode != "pinned"
 
     def _manifest_name(self, snapshot: Snapshot) -> str | None:
-        names = [self.copy.checksum.manifest] if self.copy.checksum.manifest else list(MANIFEST_NAMES)
-        generation = self._root() / snapshot.main.key
-        return next((name for name in names if (generation / name).is_file()), None)
+        names = [self.copy.checksum.manifest] if self.copy.checksum.manifest else list(usual_names())
+        return next((name for name in names if self._has(f"{snapshot.main.key}{name}")), None)
+
+    def recorded_counts(self, snapshot: Snapshot) -> Mapping[str, int] | None:
+        """The JSON object of counts beside (or in) the generation that ``expect.files.recorded`` names."""
+        template = self.model.expect.recorded
+        if not template:
+            return None
+        directory = snapshot.main.key.rstrip("/").rpartition("/")[0]
+        name = fill(template, snapshot.main.name)
+        return read_counts(self.store, f"{directory}/{name}" if directory else name)
 
     def fetch(self, snapshot: Snapshot, staging: Staging) -> Transfer:
         """Copy every generation of the chain into the quarantine, and compare it there with its manifest."""
         transfer = Transfer(plain=snapshot.main.name)
         started = time.monotonic()
         # A files case sees the final tree: only where that is one generation is its manifest the tree's.
-        deferred = staging.files_judged and not snapshot.parents
+        is_plain = not self._marker_inside(snapshot) and not self.copy.checksum.signature
+        deferred = staging.files_judged and not snapshot.parents and is_plain
         for position, link in enumerate([*snapshot.parents, snapshot]):
             self._fetch_link(link, staging.quarantine / str(position), staging, transfer, deferred=deferred)
             if transfer.broken:
                 break
         transfer.seconds = time.monotonic() - started - transfer.verify_seconds
+        name_pins(transfer, snapshot, self.copy.pattern.text)
         if problem := chain.problem(snapshot):
             transfer.broken.setdefault(Stage.CHAIN, problem)
         return transfer
@@ -157,8 +205,6 @@ class GenerationRepository(Repository):
             started = time.monotonic()
             self._verify(transfer, link, staging, root, deferred=deferred)
             transfer.verify_seconds += time.monotonic() - started
-        if staging.advance:
-            staging.advance(int(found["bytes"]))
 
     def _copy(self, snapshot: Snapshot, staging: Staging, root: Path) -> dict[str, Any]:
         limits = self.model.limits
@@ -180,6 +226,8 @@ class GenerationRepository(Repository):
             },
             deadline=max(1.0, staging.until - time.monotonic()),
         )
+        if staging.advance:
+            staging.advance(int(facts["bytes"]))
         return facts
 
     def _note(self, transfer: Transfer, snapshot: Snapshot, found: dict[str, Any], root: Path) -> None:
@@ -195,14 +243,19 @@ class GenerationRepository(Repository):
         manifest = self._manifest_name(snapshot)
         transfer.manifest = (manifest or self.copy.checksum.manifest or "") if deferred else ""
         if manifest is None:
-            looked = self.copy.checksum.manifest or ", ".join(MANIFEST_NAMES[:2])
+            looked = self.copy.checksum.manifest or ", ".join(usual_names()[:2])
             transfer.absent.append(f"{snapshot.main.name}: looked for {looked} inside it")
             return
+        if rule := self.copy.checksum.signature:
+            signing = signed.of_file(self.store, rule, f"{snapshot.main.key}{manifest}", signed.pieces(root, manifest))
+            signed.note(transfer, signing)
+            if signing.is_wrong:
+                return
         try:
             found = staging.sandbox.call(
                 "restore_drill.engines.files_probe:hash_tree",
                 {"root": str(root), "manifest": manifest, "threads": staging.threads}
-                | ({} if deferred else {"ignore": self._unlisted()}),
+                | ({} if deferred else {"ignore": self._unlisted(snapshot, manifest)}),
                 deadline=max(1.0, staging.until - time.monotonic()),
             )
         except BackupFailed as problem:
@@ -213,10 +266,17 @@ class GenerationRepository(Repository):
             return
         self._compare(transfer, snapshot, manifest, found, deferred=deferred)
 
-    def _unlisted(self) -> list[str]:
+    def _unlisted(self, snapshot: Snapshot, manifest: str) -> list[str]:
         """Globs of files that the manifest need not list."""
-        rule = self.model.expect.files
-        return list(rule.manifest_ignore) if rule else []
+        rule, marker = self.model.expect.files, self._marker_inside(snapshot)
+        own = [escape(name) for name in (marker, self._signature_name(snapshot, manifest)) if name]
+        return [*(rule.manifest_ignore if rule else ()), *own]
+
+    def _signature_name(self, snapshot: Snapshot, manifest: str) -> str:
+        """Where the signature of the manifest lies inside the snapshot, ``""`` when there is none: nothing lists it."""
+        rule = self.copy.checksum.signature
+        names = [name for name, _ in signed.keys(rule, manifest, decoded=False)] if rule else []
+        return next((name for name in names if self._has(f"{snapshot.main.key}{name}")), "")
 
     def _compare(
         self, transfer: Transfer, snapshot: Snapshot, manifest: str, found: dict[str, Any], *, deferred: bool

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from restore_drill.model import Kind, Snapshot
+from restore_drill.model import Artifact, Kind, Snapshot
 from restore_drill.repositories import chain
 from restore_drill.repositories.base import KEPT, Survey
 
@@ -15,8 +16,13 @@ _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 
 def order(snapshot: Snapshot) -> tuple[float, int, int, str]:
-    """What sorts recovery points by age: names that state the day only are told apart by number and kind."""
+    """What sorts recovery points by age: names that state the day only are told apart by number and kind.
+
+    Rotations are sorted by their number alone: whether their times agree with it is for the selection to judge.
+    """
     sequence = -1 if snapshot.sequence is None else snapshot.sequence
+    if snapshot.rotation is not None:
+        return -snapshot.rotation, sequence, _RANK[snapshot.kind], snapshot.main.key
     return snapshot.taken_at.timestamp(), sequence, _RANK[snapshot.kind], snapshot.main.key
 
 
@@ -24,9 +30,14 @@ class Points:
     """Takes recovery points in any order and keeps the newest: bounded by the chains that they need."""
 
     def __init__(self) -> None:
+        #: When each was taken, in seconds since the epoch.
         self.times = array("d")
         self._points: list[Snapshot] = []
         self._room = 4 * KEPT
+
+    def every_time(self) -> array[float]:
+        """The times in order."""
+        return array("d", sorted(self.times))
 
     def add(self, snapshot: Snapshot) -> None:
         """One more."""
@@ -55,22 +66,62 @@ class Points:
         return [point for position, point in enumerate(points) if position in kept or position <= base]
 
 
-def survey(read: Callable[[Survey], Iterator[Snapshot]], wanted: str = "") -> Survey:
+class Sets(Points):
+    """The same where a snapshot lies in many objects: what is added is one of them, under the name of the whole.
+
+    Their sizes are added up; the snapshot is as new as the newest of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, list[float]] = {}
+
+    def every_time(self) -> array[float]:
+        """One time for each set: one that was dropped as old may have come back with a further object."""
+        return array("d", sorted(set(self.times)))
+
+    def add(self, snapshot: Snapshot) -> None:
+        """One more object."""
+        main = snapshot.main
+        known = self._known.get(main.key)
+        if known is not None:
+            known[0] = -1 if min(known[0], main.size) < 0 else known[0] + main.size  # unknown stays unknown
+            known[1] = max(known[1], main.modified)
+            return
+        self._known[main.key] = [main.size, main.modified]
+        super().add(snapshot)
+
+    def needed(self) -> list[Snapshot]:
+        """The newest, as :meth:`Points.needed` chooses them, each with the sums of its set so far."""
+        kept = super().needed()
+        self._known = {point.main.key: self._known[point.main.key] for point in kept}
+        return [replace(point, artifacts=(self._whole(point.main),)) for point in kept]
+
+    def _whole(self, main: Artifact) -> Artifact:
+        size, modified = self._known[main.key]
+        return replace(main, size=int(size), modified=modified)
+
+
+def survey(
+    read: Callable[[Survey], Iterator[Snapshot]], wanted: str = "", kind: Callable[[], Points] = Points
+) -> Survey:
     """Make a survey of what a layout reads; see :meth:`restore_drill.repositories.base.Repository.survey`.
 
     Args:
         read: Lists the recovery points once more each time it is called, and counts in the survey what it looked at.
         wanted: Id, key or name of a snapshot that must be described however old it is.
+        kind: What puts them together: :class:`Sets` where a snapshot lies in many objects.
     """
-    found, points = Survey(), Points()
+    found, points, asked = Survey(), kind(), kind()
     for snapshot in read(found):
         points.add(snapshot)
-        if wanted in names(snapshot) and (found.wanted is None or order(snapshot) > order(found.wanted)):
-            found.wanted = snapshot
-    found.times = array("d", sorted(points.times))
+        if wanted in names(snapshot):
+            asked.add(snapshot)
+    found.wanted = next(iter(asked.needed()), None)
+    found.times = points.every_time()
     conclude(found, points.needed())
     if found.wanted and found.wanted.kind is not Kind.FULL and found.wanted.main not in _mains(found):
-        found.wanted = _with_parents(read, found.wanted)
+        found.wanted = _with_parents(read, found.wanted, kind())
     return found
 
 
@@ -90,11 +141,12 @@ def names(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def clashes(points: list[Snapshot]) -> list[tuple[str, str]]:
-    """Pairs of keys that claim the same instant, kind and number."""
+    """Pairs of keys that claim the same instant, kind and number; of rotations, the same number."""
     seen: dict[tuple[object, ...], str] = {}
     pairs = []
     for point in points:
-        what = (point.taken_at, point.kind, point.sequence)
+        rotated = point.rotation is not None
+        what = (point.rotation,) if rotated else (point.taken_at, point.kind, point.sequence)
         if what in seen:
             pairs.append((seen[what], point.main.key))
         seen[what] = point.main.key
@@ -105,9 +157,8 @@ def _mains(found: Survey) -> list[object]:
     return [each.main for each in found.newest]
 
 
-def _with_parents(read: Callable[[Survey], Iterator[Snapshot]], wanted: Snapshot) -> Snapshot:
+def _with_parents(read: Callable[[Survey], Iterator[Snapshot]], wanted: Snapshot, points: Points) -> Snapshot:
     """A link of an old chain with its parents: another listing, of what is not newer."""
-    points = Points()
     for snapshot in read(Survey()):
         if order(snapshot) <= order(wanted):
             points.add(snapshot)

@@ -18,6 +18,8 @@ from restore_drill.repositories.base import Repository, Survey, Unfinished
 
 #: How many predecessors the size of a snapshot is compared with at most, unless the catalogue wants more.
 _SIZE_WINDOW = 10
+#: Seconds by which the times of files written one after the other may differ without meaning anything.
+_SAME_MOMENT = 2.0
 #: How many leftovers are named.
 _NOTED = 3
 
@@ -62,7 +64,7 @@ def choose(
     except BackupFailed as failure:
         selection.failure = failure
     if selection.snapshot:
-        _note_lag(selection, repository.model)
+        _note_lag(selection, repository.model, timed=repository.copy.model.time_metadata is not None)
     return selection
 
 
@@ -82,6 +84,7 @@ def _newest(survey: Survey, repository: Repository, now: float, selection: Selec
     for snapshot in survey.newest:
         _plausible(snapshot, repository, now)
         _unmistakable(snapshot, survey, repository)
+        _in_turn(snapshot, survey, repository)
         age = _age(snapshot.modified, snapshot.taken_at, repository, now)
         settling = age <= repository.model.settle.total_seconds()
         why = repository.unfinished(snapshot, settling=settling)
@@ -111,6 +114,12 @@ def _pass_over(
     newest = survey.newest[0].taken_at if survey.newest else datetime.fromtimestamp(0, UTC)
     age = _age(unfinished.modified, unfinished.taken_at, repository, now)
     if age > repository.model.settle.total_seconds() and unfinished.taken_at > newest:
+        if unfinished.is_absent:
+            raise _located(
+                f"{unfinished.why}, {format_duration(age)} after the last of them was written",
+                repository,
+                "Check the backup job: it ran, and left this target out.",
+            )
         raise _located(
             f"{unfinished.name} was begun {format_duration(age)} ago and never finished: {unfinished.why}",
             repository,
@@ -118,7 +127,7 @@ def _pass_over(
         )
     if age <= repository.model.settle.total_seconds():
         selection.stepped_over.append((unfinished.name, f"{unfinished.why}, {format_duration(max(age, 0))} old"))
-    else:
+    elif not unfinished.is_absent:
         selection.notes.append(f"{unfinished.name} is a leftover of an upload that never finished")
 
 
@@ -156,11 +165,27 @@ def _age(modified: float, taken_at: datetime, repository: Repository, now: float
 def _unmistakable(snapshot: Snapshot, survey: Survey, repository: Repository) -> None:
     for pair in survey.clashes:
         if snapshot.main.key in pair:
+            what = "time" if snapshot.rotation is None else "number"
             raise _located(
-                f"{pair[0]} and {pair[1]} claim the same time",
+                f"{pair[0]} and {pair[1]} claim the same {what}",
                 repository,
                 "Give the path pattern what tells them apart.",
             )
+
+
+def _in_turn(snapshot: Snapshot, survey: Survey, repository: Repository) -> None:
+    """Numbers of rotations and times must not contradict each other: then neither tells which one is the newest."""
+    if snapshot.rotation is None:
+        return
+    latest = max(survey.newest, key=lambda each: each.taken_at)
+    lead = (latest.taken_at - snapshot.taken_at).total_seconds()
+    if lead > _SAME_MOMENT and latest.rotation is not None and latest.rotation > snapshot.rotation:
+        raise _located(
+            f"{latest.main.name} is newer than {snapshot.main.name} by {format_duration(lead)}, although its number "
+            "says that it is older",
+            repository,
+            "Check the rotation: it renamed in the wrong order, stopped half-way, or something wrote into an old one.",
+        )
 
 
 def _plausible(snapshot: Snapshot, repository: Repository, now: float) -> None:
@@ -207,12 +232,20 @@ def _judge_size(survey: Survey, repository: Repository, selection: Selection, si
         )
 
 
-def _note_lag(selection: Selection, model: TargetModel) -> None:
+def _of_rotation(snapshot: Snapshot, *, timed: bool) -> list[str]:
+    first = f"the newest rotation has the number {snapshot.rotation}" if (snapshot.rotation or 0) > 0 else ""
+    by = "" if timed else "names of rotations carry no time: this and all others are known by when they were written"
+    return [note for note in (first, by) if note]
+
+
+def _note_lag(selection: Selection, model: TargetModel, *, timed: bool) -> None:
     snapshot = selection.snapshot
     assert snapshot is not None  # noqa: S101 - the caller checked
     selection.lag_seconds = max(0.0, snapshot.modified - (snapshot.taken_at + snapshot.resolution).timestamp())
     if selection.lag_seconds > model.settle.total_seconds():
         selection.notes.append(f"it reached this store {format_duration(selection.lag_seconds)} after it was taken")
+    if snapshot.rotation is not None and not model.frozen:
+        selection.notes += _of_rotation(snapshot, timed=timed)
     if snapshot.ambiguous:
         selection.notes.append("its name falls into the double hour at the end of summer time")
     if snapshot.resolution >= timedelta(hours=1):

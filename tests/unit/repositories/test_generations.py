@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,7 +159,7 @@ def test_the_link_to_the_newest_tells_when_it_is_finished(make: MakeRepository, 
         (f"/mnt/elsewhere/{newest.name}", None),
         (f"/mnt/elsewhere/{older.name}", f"the link app/latest still points to app/{older.name}"),
         ("nonsense", "the link app/latest still points to app/nonsense"),
-        (job.path(NOW).name, None),  # a later one that was pruned, or is not there yet
+        (job.path(NOW).name, f"the link app/latest points to app/{job.path(NOW).name}, which does not exist"),
     ):
         latest.unlink(missing_ok=True)
         latest.symlink_to(target)
@@ -263,6 +265,59 @@ def test_a_second_manifest_beside_the_first_is_no_extra_file(
     assert fetch(make(), make_staging).broken == {}
     (path / "etc" / "MD5SUMS").write_text("of the data")
     assert list(fetch(make(), make_staging).broken) == [Stage.VERIFY]
+
+
+@pytest.mark.parametrize("manifest", ["hashdeep.txt", ".mtree", "bagit.txt", "rclone.sums"])
+def test_a_manifest_of_any_format_is_the_digest_of_a_generation(
+    make: MakeRepository, job: Generations, make_staging: MakeStaging, manifest: str
+) -> None:
+    """By its usual name, or by the one that the catalogue says."""
+    payload = {f"data/{name}" if manifest == "bagit.txt" else name: data for name, data in FILES.items()}
+    path = job.put(NOW - HOUR, {**payload, **written(manifest, payload)}, digest=False)
+    rule = "required" if manifest != "rclone.sums" else {"manifest": manifest}
+    transfer = fetch(make(checksum=rule), make_staging)
+    assert transfer.broken == {} and transfer.absent == [] and transfer.manifest == ""
+    (digest,) = transfer.digests
+    assert (digest.algorithm, digest.layer) == ("sha256", "tree")
+    assert digest.expected == digest.actual
+    victim = path / next(iter(payload))
+    victim.write_bytes(b"other")
+    assert list(fetch(make(checksum=rule), make_staging).broken) == [Stage.VERIFY]
+    victim.unlink()
+    assert list(fetch(make(checksum=rule), make_staging).broken) == [Stage.FETCH]
+
+
+def written(manifest: str, payload: dict[str, bytes]) -> dict[str, bytes]:
+    """A manifest of these files, as its program writes it."""
+    lines = [(name, len(data), hashlib.sha256(data)) for name, data in payload.items()]
+    if manifest == "hashdeep.txt":
+        text = "%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n## Invoked from: /\n## $ hashdeep -l -r .\n## \n"
+        text += "".join(f"{size},{digest.hexdigest()},./{name}\n" for name, size, digest in lines)
+    elif manifest == ".mtree":
+        text = "#mtree\n. type=dir\n./etc type=dir\n"
+        text += "".join(f"./{name} type=file size={size} sha256={digest.hexdigest()}\n" for name, size, digest in lines)
+    elif manifest == "rclone.sums":
+        text = "".join(f"{base64.urlsafe_b64encode(digest.digest()).decode()}  {name}\n" for name, _, digest in lines)
+    else:
+        text = "".join(f"{digest.hexdigest()}  {name}\n" for name, _, digest in lines)
+        declaration = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+        return {"manifest-sha256.txt": text.encode(), manifest: declaration}
+    return {manifest: text.encode()}
+
+
+def test_counts_are_recorded_beside_a_generation_or_in_it(make: MakeRepository, job: Generations) -> None:
+    path = job.put(NOW - HOUR, FILES)
+    for template, place in (
+        ("{name}.counts.json", path.with_name(f"{path.name}.counts.json")),
+        ("{name}/counts.json", path / "counts.json"),
+    ):
+        repository = make(target={"expect": {"files": {"recorded": template}}})
+        (snapshot,) = repository.survey().newest
+        with pytest.raises(CouldNotVerify, match="are missing"):
+            repository.recorded_counts(snapshot)
+        place.write_text('{"files": 2, "etc/": 1}')
+        assert repository.recorded_counts(snapshot) == {"files": 2, "etc/": 1}
+    assert make().recorded_counts(snapshot) is None
 
 
 def test_an_absent_manifest_is_said_and_blocks_nothing(
