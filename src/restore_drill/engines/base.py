@@ -103,6 +103,19 @@ class Restored(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """What an engine made of the links of a chain.
+
+    Attributes:
+        payloads: What is left to restore, oldest first.
+        notes: Remarks that change no verdict.
+    """
+
+    payloads: tuple[Payload, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A backup that an engine brings along to prove that its checks can fail.
 
@@ -127,6 +140,11 @@ class Engine(ABC):
     sandboxes: ClassVar[tuple[str, ...]] = ("directory",)
     #: Short names of the checks that make sense for it.
     checks: ClassVar[frozenset[str]]
+    #: Programs that a restore runs, for ``restore-drill doctor``; a missing one is told by ``ProgramMissing``.
+    programs: ClassVar[tuple[str, ...]] = ()
+    #: Modules that nothing but its sandbox imports: what is missing of them is told by the restore and by
+    #: ``restore-drill doctor`` (see :func:`restore_drill.registry.require`), and keeps no other target from its drill.
+    libraries: ClassVar[tuple[str, ...]] = ()
     #: Whether it can apply differential, incremental or log artifacts on top of a full one.
     chains: ClassVar[bool] = False
 
@@ -143,6 +161,18 @@ class Engine(ABC):
             BackupFailed: The engine refuses it, or nothing came back (stage ``restore``).
             CouldNotVerify: A program, an image or the deadline was missing.
         """
+
+    def link(self, payloads: Sequence[Payload], sandbox: Sandbox, options: RestoreOptions) -> Linked:  # noqa: ARG002
+        """Put the links of a chain together before it is restored, where that proves whether they are all there.
+
+        Called once, after every checksum verdict and before ``restore``, which is given what this returns. Optional.
+
+        Raises:
+            BackupFailed: A link is missing or out of order (stage ``chain``), or lacks what it says it holds (stage
+                ``unpack``).
+            CouldNotVerify: A program or the deadline was missing.
+        """
+        return Linked(tuple(payloads))
 
     @classmethod
     @abstractmethod

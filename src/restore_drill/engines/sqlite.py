@@ -6,12 +6,12 @@ which run inside the sandbox.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample
+from restore_drill.engines.crashes import crashed
 from restore_drill.engines.sqlite_format import DATABASE, SQL_TEXT, recognise
 from restore_drill.errors import (
     BackupFailed,
@@ -28,8 +28,6 @@ from restore_drill.sandboxes.base import Pending, Sandbox
 _PROBE: Final = "restore_drill.engines.sqlite_probe"
 _QUERY: Final = "restore_drill.engines.sqlite_query"
 _TEXT: Final = "restore_drill.engines.sqlite_text"
-#: How a process ends that read what its library cannot withstand.
-_CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 #: Seconds that the probe has to answer with what it knows, after its own deadline and before the sandbox ends it.
 _GRACE: Final = 10.0
 #: Which measurement a planned case needs.
@@ -64,7 +62,7 @@ class SqliteEngine(Engine):
         try:
             answer = sandbox.call(function, arguments, deadline=options.deadline + _GRACE)
         except SandboxDied as problem:
-            raise _crashed(problem, Stage.RESTORE) from problem
+            raise crashed(problem, "the database", "SQLite", Stage.RESTORE) from problem
         return RestoredSqlite(sandbox, options, answer)
 
     @classmethod
@@ -176,7 +174,7 @@ class RestoredSqlite(Restored):
         try:
             return pending.result()
         except SandboxDied as problem:
-            raise _crashed(problem, Stage.CONTENT) from problem
+            raise crashed(problem, "the database", "SQLite", Stage.CONTENT) from problem
 
 
 def _how(payload: Payload, work: Path, database: str) -> tuple[str, dict[str, Any]]:
@@ -223,16 +221,4 @@ def _decode(parts: Mapping[str, Any]) -> RestoreDrillError:
         remedy=parts["remedy"],
         stage=Stage.CONTENT,
         details=tuple(parts["details"]),
-    )
-
-
-def _crashed(problem: SandboxDied, stage: Stage) -> RestoreDrillError:
-    """A crash while hostile bytes were read is the bytes' fault; an end by a limit says nothing about them."""
-    if problem.signal not in _CRASHES:
-        return problem
-    return BackupFailed(
-        f"reading the database crashed SQLite ({signal.Signals(problem.signal).name})",
-        remedy="It is damaged or was made to do that: use another copy, and do not open it outside of a sandbox.",
-        stage=stage,
-        details=problem.details,
     )
