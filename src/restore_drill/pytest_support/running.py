@@ -18,7 +18,7 @@ from restore_drill.printable import printable_values
 from restore_drill.pytest_support.collection import CASE
 from restore_drill.pytest_support.naming import OWN, CaseDirectory
 from restore_drill.pytest_support.progress import SharedProgress
-from restore_drill.pytest_support.verdicts import failed, passed
+from restore_drill.pytest_support.verdicts import TOLD, briefly, failed, passed
 from restore_drill.pytest_support.view import CaseView, written
 from restore_drill.results import CaseResult, text
 from restore_drill.sandboxes import launcher
@@ -137,8 +137,14 @@ class Running:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the verdict decide what pytest reports."""
-        report = yield
         case = item.stash.get(CASE, None)
+        whole = call.excinfo
+        if case is not None and whole is not None and isinstance(whole.value, TOLD):
+            call.excinfo = briefly(whole)
+        try:
+            report = yield
+        finally:
+            call.excinfo = whole
         if case is None:
             return report
         # What a case prints or logs may quote rows: the terminal shows it, JUnit knows it by a capital letter only.

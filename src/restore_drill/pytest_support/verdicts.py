@@ -25,6 +25,23 @@ class CaseFailed(Exception):
         self.finding = finding
 
 
+#: What is told in our own words, without a traceback.
+TOLD = (CaseFailed, StageBroken, RestoreDrillError)
+
+
+def briefly(whole: pytest.ExceptionInfo[BaseException]) -> pytest.ExceptionInfo[BaseException]:
+    """The same exception as far as pytest's own report of it goes.
+
+    That is thrown away, and what it takes to write one (paths and sources of a hundred frames, twice where there is a
+    cause) is a multiple of judging the case: a store that is down would cost minutes.
+    """
+    traceback = whole.tb
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    brief = pytest.fail.Exception(str(whole.value), pytrace=False)
+    return pytest.ExceptionInfo.from_exc_info((type(brief), brief, traceback))
+
+
 def passed(case: PlannedCase, finding: Finding) -> CaseResult:
     """The result of a case whose rule holds."""
     return CaseResult(case, Verdict.PASSED, **_told(finding))

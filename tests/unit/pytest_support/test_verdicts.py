@@ -10,7 +10,7 @@ from restore_drill.drill import StageBroken
 from restore_drill.errors import BackupFailed, Blocked, CouldNotVerify, DeadlineExceeded, UsageProblem
 from restore_drill.model import Finding, Stage, Verdict
 from restore_drill.plan import PlannedCase
-from restore_drill.pytest_support.verdicts import CaseFailed, failed, passed
+from restore_drill.pytest_support.verdicts import CaseFailed, briefly, failed, passed
 from restore_drill.results import CaseResult, text
 
 _CASE = PlannedCase("orders-db", "nas", "rows", "orders")
@@ -95,3 +95,21 @@ def test_an_exit_is_not_a_pass() -> None:
 def test_a_result_survives_the_way_to_another_process() -> None:
     result = CaseResult(_CASE, Verdict.EXCEPTED, "m", "r", 1, 2, "t", ["n"], ["d"], "EX-1", "located")
     assert CaseResult.from_wire(result.to_wire()) == result
+
+
+def test_what_pytest_reports_of_our_own_errors_is_brief() -> None:
+    """Of a cause with a cause of its own one frame is left, and the words; the exception itself stays whole."""
+
+    def deeper() -> None:
+        try:
+            raise KeyError("a cause")
+        except KeyError as problem:
+            raise BackupFailed("it is cut") from problem
+
+    with pytest.raises(BackupFailed) as caught:
+        deeper()
+    brief = briefly(caught)
+    assert len(brief.traceback) == 1 < len(caught.traceback)
+    assert str(brief.value) == str(caught.value)
+    assert (brief.value.__cause__, brief.value.__context__) == (None, None)
+    assert isinstance(caught.value.__cause__, KeyError)
