@@ -16,7 +16,7 @@ if str(CHECKOUT / "fixtures") not in sys.path:
     sys.path.append(str(CHECKOUT / "fixtures"))
 
 from demo_estate.estate import JOBS  # noqa: E402
-from demo_estate.schedule import FINISHED, HalfHourly, Nightly, Schedule, Yearly  # noqa: E402
+from demo_estate.schedule import FINISHED, Chained, HalfHourly, Nightly, Schedule  # noqa: E402
 
 _BERLIN = ZoneInfo("Europe/Berlin")
 _START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
@@ -59,12 +59,17 @@ def test_nightly_points_have_one_for_each_local_day_and_unmistakable_names() -> 
         assert now - points[-1].timestamp() <= 25 * 3600 + FINISHED
 
 
-def test_yearly_points_are_the_closed_years() -> None:
-    schedule = Yearly()
-    before = datetime(2027, 1, 2, 4, 1, 59, tzinfo=UTC).timestamp()
-    assert [datetime.fromtimestamp(point, UTC).year for point in schedule.due(before)] == [2025, 2026]
-    assert [datetime.fromtimestamp(point, UTC).year for point in schedule.due(before + 1)] == [2025, 2026, 2027]
-    assert schedule.changes(before) == before + 1
+def test_chains_begin_with_a_month_and_have_no_gap_of_a_week() -> None:
+    schedule = Chained()
+    for now in _moments():
+        points = [datetime.fromtimestamp(point, UTC) for point in schedule.due(now)]
+        assert all(later - earlier <= timedelta(days=4) for earlier, later in pairwise(points))
+        assert now - points[-1].timestamp() < 4 * 86400 + FINISHED
+        numbers = [schedule.number(point) for point in points]
+        assert numbers[0] == 0 and numbers.count(0) == 2
+        assert all(later == earlier + 1 or (later == 0 and point.day == 1)
+                   for (earlier, later), point in zip(pairwise(numbers), points[1:], strict=True))  # fmt: skip
+        assert schedule.chain(points[-1]) == points[len(points) - numbers[-1] - 1 :]
 
 
 @pytest.mark.parametrize("schedule", [schedule for _, schedule in JOBS.values()], ids=list(JOBS))

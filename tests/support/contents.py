@@ -10,15 +10,17 @@ import io
 import lzma
 import os
 import sqlite3
+import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -151,6 +153,13 @@ def zst(data: bytes, *, checksum: bool = True) -> bytes:
     return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: int(checksum)})
 
 
+def lz4(data: bytes) -> bytes:
+    from lz4 import frame
+
+    compressed: bytes = frame.compress(data, content_checksum=True)
+    return compressed
+
+
 class AgeKey:
     """An age key pair; ``secret`` is what the identity file holds."""
 
@@ -166,6 +175,45 @@ class AgeKey:
 
         encrypted: bytes = pyrage.encrypt(data, [pyrage.x25519.Recipient.from_str(self.recipient)])
         return encrypted
+
+
+class PgpKey:
+    """An OpenPGP key pair of gpg's, made when it is first asked for; ``secret`` is what the key file holds."""
+
+    @cached_property
+    def _made(self) -> tuple[str, str]:
+        with self._gpg() as run:
+            run("--passphrase", "", "--quick-generate-key", "drill", "future-default", "default", "never")
+            return run("--armor", "--export-secret-keys").decode(), run("--armor", "--export").decode()
+
+    @contextmanager
+    def _gpg(self) -> Iterator[Callable[..., bytes]]:
+        with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+
+            def run(*arguments: str, stdin: bytes = b"") -> bytes:
+                command = ["gpg", "--homedir", home, "--batch", "--quiet", "--trust-model", "always", *arguments]
+                return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
+
+            yield run
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+
+    @property
+    def secret(self) -> str:
+        return self._made[0]
+
+    def encrypt(self, data: bytes) -> bytes:
+        with self._gpg() as run:
+            run("--import", stdin=self._made[1].encode())
+            return run("--recipient", "drill", "--encrypt", stdin=data)
+
+
+def with_openssl(data: bytes, password: str, *, iterations: int) -> bytes:
+    """What ``openssl enc -aes-256-cbc -pbkdf2`` writes, with a salt that is the same each time."""
+    salt = bytes(range(8))
+    material = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations, 48)
+    encryptor = Cipher(algorithms.AES(material[:32]), modes.CBC(material[32:])).encryptor()
+    count = 16 - len(data) % 16
+    return b"Salted__" + salt + encryptor.update(data + bytes([count]) * count)
 
 
 def with_passphrase(data: bytes, passphrase: str) -> bytes:
