@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [a b c d] [--repeat N] [--small] [--profile]``."""
+"""``python -m tests.benchmarks [a b c d e] [--repeat N] [--small] [--profile]``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from tests.benchmarks.measure import compare, cores, profile
 from tests.benchmarks.report import table
 
 #: Letter → module with ``build(scratch, small=...)``, a context manager over benchmarks.
-_MODULES = {"a": "large_database", "b": "many_targets", "c": "object_store", "d": "many_files"}
+_MODULES = {
+    "a": "large_database",
+    "b": "many_targets",
+    "c": "object_store",
+    "d": "many_files",
+    "e": "codec_throughput",
+}
 
 
 def main() -> int:
     """Build, measure and print each benchmark that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=[[], *_MODULES], metavar="a b c d", help="default: all of them")
+    parser.add_argument("which", nargs="*", choices=[[], *_MODULES], metavar="a b c d e", help="default: all of them")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds; medians are reported (default: 3)")
     parser.add_argument("--small", action="store_true", help="a tenth of the data: to try the harness, not to measure")
     parser.add_argument(

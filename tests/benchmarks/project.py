@@ -32,6 +32,12 @@ _COMMAND = "import sys; from restore_drill.cli import main; sys.exit(main(sys.ar
 _AGE = 300.0
 
 
+def environment() -> dict[str, str]:
+    """The environment of a user who installed the package."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_AS_A_USER}
+    return {**without_credentials(inherited), **_AS_A_USER, "PYTHONPATH": _SOURCE}
+
+
 class Project:
     """The catalogue, the standard cases, and stores.
 
@@ -44,8 +50,7 @@ class Project:
         self.taken = time.time() - _AGE
         self.stores = root / "backups"
         self.work = root / "work"
-        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_AS_A_USER}
-        self.environment = {**without_credentials(inherited), **_AS_A_USER, "PYTHONPATH": _SOURCE}
+        self.environment = environment()
         self.catalogue: dict[str, Any] = {
             "version": 1,
             "stores": {"nas": {"url": "file:../backups", "media": "disk"}},
