@@ -32,7 +32,22 @@ install_packages() {
   command -v apt-get >/dev/null 2>&1 || return 1
   [ "$(id -u)" = 0 ] || return 1
   say "installing $*"
-  apt_get install "$@" >/dev/null 2>&1 || { apt_get update >/dev/null 2>&1 && apt_get install "$@" >/dev/null; }
+  without_services apt_get install "$@" >/dev/null 2>&1 ||
+    { apt_get update >/dev/null 2>&1 && without_services apt_get install "$@" >/dev/null; }
+}
+
+# Run a command while no package may start its service: what is installed here serves nobody (policy-rc.d is Debian's way
+# to say so). A policy that is there already stays.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ -e "$policy" ] || ! printf '#!/bin/sh\nexit 101\n' 2>/dev/null >"$policy"; then
+    "$@"
+    return
+  fi
+  chmod 755 "$policy"
+  "$@" || status=$?
+  rm -f "$policy"
+  return "$status"
 }
 
 apt_get() {

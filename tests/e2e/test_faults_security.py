@@ -189,7 +189,7 @@ ROWS = [
         85, "setuid", a_volume, holds(member(b"sh", b"!", mode=0o4755)), "nas/unpacks", "set-user-id",
         "setuid|limits",
     ),
-    Row(86, "zip with ..", a_volume, small(zipped()), "nas/fetched", "begins like a zip archive", "backup job"),
+    Row(86, "zip with ..", a_volume, small(zipped()), "nas/unpacks", "climbs out with", "by hand"),
     Row(
         87, "backslash traversal", a_volume, holds(member(f"..\\..\\{_LOOT}".encode(), b"!")), "nas/unpacks",
         "climbs out with", ".",

@@ -16,6 +16,8 @@ SUITES = {
     "stores": "StoreConformance",
     "codecs": "CodecConformance",
     "archives": "ArchiveConformance",
+    "manifests": "ManifestConformance",
+    "signatures": "SignatureConformance",
     "repositories": "RepositoryConformance",
     "sandboxes": "SandboxConformance",
     "engines": "EngineConformance",

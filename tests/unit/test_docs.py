@@ -17,6 +17,7 @@ from tests.support.documents import blocks, commands, first_missing, follow
 
 from restore_drill.catalogue.schema import json_schema
 from restore_drill.cli import _COMMANDS
+from restore_drill.registry import BUILT_IN, load
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -50,10 +51,15 @@ TESTED = {
 }
 #: Options of other programs that documents mention.
 FOREIGN = {
-    "--link-dest": "rsync", "--ignore-zeros": "tar", "--dist": "pytest-xdist",
+    "--link-dest": "rsync", "--ignore-zeros": "tar", "--listed-incremental": "tar", "--exclude": "tar",
+    "--dist": "pytest-xdist", "--xattrs": "tar", "--acls": "tar", "--format": "bsdtar", "--options": "bsdtar",
+    "--base": "rclone", "--download": "rclone",
     "--no-deps": "pip", "--volumes-from": "docker", "--rm": "docker", "--co": "pytest", "--lf": "pytest",
     "--maxfail": "pytest", "--collect-only": "pytest", "--deselect": "pytest", "--junitxml": "pytest",
     "--import-mode": "pytest", "--durations": "pytest", "--upgrade": "pip", "--tb": "pytest",
+    "--armor": "gpg", "--export-secret-keys": "gpg", "--export-secret-subkeys": "gpg", "--extract": "sops",
+    "--detach-sign": "gpg", "--key": "cosign", "--zero": "sha256sum", "--tag": "sha256sum",
+    "--little-endian": "xxhsum", "--length": "b3sum",
 }  # fmt: skip
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -86,7 +92,13 @@ def _properties(schema: Any) -> Iterator[str]:
             yield from _properties(each)
 
 
-OPTIONS = frozenset(_properties(json_schema()))
+#: What kinds of store declare themselves, under ``options:`` and ``credentials:``.
+_OF_STORES = {
+    name
+    for kind in (load("stores", each) for each in BUILT_IN["stores"])
+    for name in (*kind.options, *kind.credentials)
+}
+OPTIONS = frozenset(_properties(json_schema())) | _OF_STORES
 
 
 # --- links ------------------------------------------------------------------------------------------------------------

@@ -37,19 +37,36 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "measuring": frozenset({"repositories", "engines"}),
     "what is promised": frozenset({"catalogue"}),
     "the plan, and recognising what is stored": frozenset({"plan", "recognise", "state"}),
-    "bytes in passing": frozenset({"archives", "stream", "disk", "facts"}),
-    "where bytes lie, what encodes them, where they are opened": frozenset({"stores", "codecs", "sandboxes"}),
+    "bytes in passing": frozenset({"archives", "manifests", "stream", "facts"}),
+    "where bytes lie, what encodes or signs them, where they are opened": frozenset(
+        {"stores", "codecs", "signatures", "sandboxes"}
+    ),
     "ground floor": frozenset(
-        {"cases", "checksums", "errors", "forks", "links", "model", "patterns", "process", "quantities", "registry"}
-        | {"printable", "secrets", "whole_files"}
+        {
+            "cases",
+            "checksums",
+            "digests",
+            "errors",
+            "forks",
+            "hosts",
+            "links",
+            "listings",
+            "model",
+            "patterns",
+            "process",
+            "quantities",
+            "registry",
+        }
+        | {"disk", "printable", "secrets", "sops", "sevenzips", "unpackers", "whole_files", "zips"}
     ),
 }
 #: Parts whose contract (``base``) is all that others know of them, and who knows more, and why.
-PLUGS = ("stores", "codecs", "archives", "repositories", "sandboxes", "engines", "checks")
+PLUGS = ("stores", "codecs", "signatures", "archives", "repositories", "sandboxes", "engines", "checks")
 KNOWS_MORE = {
     # A bucket's state is written by a client of its own, made as the store's is.
     ("state", "stores.s3_client"),
     ("state", "stores.s3_errors"),
+    ("state", "stores.trying"),
     # What a killed run left is reaped before a run, and by hand.
     ("lifecycle", "sandboxes.reaper"),
     # Where drills would restore to must not be among backups.
@@ -62,10 +79,14 @@ KNOWS_MORE = {
     ("ahead", "sandboxes.directory"),
     ("ahead", "sandboxes.launcher"),
     ("locate", "repositories.selection"),
+    # A prefix is a directory read object by object: what its name, manifest and marker say is the same.
+    ("repositories.prefixes", "repositories.generations"),
     # What is stored beside a tree's digest is shared by the suite that checks it.
     ("testing.archive", "archives.digest"),
     ("testing.archive", "archives.members"),
     ("testing.archive", "archives.tree"),
+    # A manifest is worth what a comparison with it finds.
+    ("testing.manifest", "engines.files_probe"),
 }
 KNOWS_PYTEST = ("pytest_plugin", "pytest_support", "testing", "standard_cases")
 ROOT = Path(restore_drill.__file__).parent

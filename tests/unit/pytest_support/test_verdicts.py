@@ -102,7 +102,7 @@ def test_what_pytest_reports_of_our_own_errors_is_brief() -> None:
 
     def deeper() -> None:
         try:
-            raise KeyError("a cause")
+            {}["a cause"]
         except KeyError as problem:
             raise BackupFailed("it is cut") from problem
 
