@@ -47,8 +47,9 @@ FORMATS = (
     Format("xz", 200, "xz -1 -c content > {file}", "xz -dc {file}"),
     Format("zstd", 1000, "zstd -q -c content > {file}", "zstd -q -dc {file}"),
     Format("lz4", 1000, "lz4 -q -c content > {file}", "lz4 -q -dc {file}"),
+    Format("lzip", 100, "lzip -1 -c content > {file}", "lzip -dc {file}"),
     Format("zip", 700, "zip -q {file}.zip content && mv {file}.zip {file}", "unzip -p {file}"),
-    Format("7z", 200, "7zz a -bd -mx1 -y {file} content > 7zz.log", "7zz e -so -bd {file}"),
+    Format("7z", 200, "7zz a -bd -mx1 -y {file}.7z content > 7zz.log && mv {file}.7z {file}", "7zz e -so -bd {file}"),
     Format(
         "age", 1000, "age -r $(cat recipient) -o {file} content", "age -d -i identity {file}",
         {"age": {"identity": "identity"}},

@@ -17,7 +17,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.support.contents import AgeKey, files, gz, manifest, sha256, shop, xz
 from tests.support.matrix import AGES, Site
 
 from restore_drill import digests
+from restore_drill.engines import etcd_samples, git_samples, ldif_samples, parquet_samples, tables_samples
 
 TIME = "{time:%Y%m%d_%H%M%S}"
 #: What shrinks on purpose is not to be stopped by its size.
@@ -153,6 +154,77 @@ class Archive(Format):
         site.rewrite(self.pack(content))
         if sign:
             site.sign()
+
+
+@dataclass(frozen=True)
+class Export(Format):
+    """What an engine of one file restores from.
+
+    Attributes:
+        engine: Its name.
+        content: One backup, of whatever time.
+        options: Of the target.
+        cut: The case that catches one whose last third is missing.
+    """
+
+    engine: str = ""
+    content: Callable[[], bytes] = bytes
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cut: str = "restores"
+
+    __hash__ = Format.__hash__
+
+    def make(self, site: Site) -> None:
+        site.copy(f"{TIME}{self.suffix}")
+        site.options |= {"engine": self.engine, "size": ANY_SIZE, **self.options}
+        for age in AGES:
+            site.put(age, self.content())
+
+
+@dataclass(frozen=True)
+class Layout(Format):
+    """A way in which snapshots of a database lie in a store.
+
+    Attributes:
+        path: The pattern, below the target's directory.
+        names: When it was taken, and the number of the rotation → the objects that hold its bytes, in equal pieces.
+        beside: The same → what stands beside them: names and contents.
+        options: Of the copy.
+        has_marker: Something says that a snapshot is complete.
+    """
+
+    path: str = ""
+    names: Callable[[datetime, int], list[str]] = field(default=lambda when, number: [])
+    beside: Callable[[datetime, int], Mapping[str, bytes]] = field(default=lambda when, number: {})
+    options: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, Any] = field(default_factory=dict)
+    has_marker: bool = False
+
+    __hash__ = Format.__hash__
+
+    def make(self, site: Site) -> None:
+        known = {"latest": f"{site.name}/LATEST"} if "latest" in self.options else {}
+        site.copy(self.path, **{**self.options, **known})
+        rules = {"rows": {"customers": 40, "orders": {"min": 250}}, **self.expect}
+        # A folder's inode cannot be dated.
+        site.options |= {"size": ANY_SIZE, "expect": rules}
+        for number, age in enumerate(reversed(AGES)):
+            self.put(site, age, number)
+
+    def put(self, site: Site, age: timedelta, number: int = 0, *, marked: bool = True) -> None:
+        """Store a snapshot of so long ago, with its digests and what says that it is complete."""
+        when = site.now - age
+        names = [f"{site.name}/{name}" for name in self.names(when, number)]
+        content = shop(when)
+        size = -(-len(content) // len(names))
+        for position, name in enumerate(names):
+            site.put(age, content[position * size : (position + 1) * size], key=name)
+        for name, data in self.beside(when, number).items() if marked else ():
+            site.places["nas"].write(f"{site.name}/{name}", data, when)
+
+    def newest(self, site: Site) -> list[str]:
+        """The objects of the newest snapshot."""
+        return [f"{site.name}/{name}" for name in self.names(site.now - AGES[-1], 0)]
 
 
 def tree(stamp: str = "") -> list[tuple[str, bytes]]:
@@ -472,3 +544,61 @@ LISTINGS: list[Listing] = [
     Listing("mtree", "", pack=mtree, manifest="backup.mtree"),
     Listing("rclone hashsum", "", pack=rclone, manifest="hashes.sha256"),
 ]
+_STAMP = "%Y%m%d_%H%M%S"
+LAYOUTS: list[Layout] = [
+    Layout(
+        "dated directories", "", bytes, path="{time:%Y/%m/%d}/{time:%H%M%S}.db",
+        names=lambda when, number: [f"{when:%Y/%m/%d/%H%M%S}.db"],
+    ),
+    Layout(
+        "marker beside", "", bytes, path=f"{TIME}.db", options={"complete_when": "{name}.done"}, has_marker=True,
+        names=lambda when, number: [f"{when:{_STAMP}}.db"],
+        beside=lambda when, number: {f"{when:{_STAMP}}.db.done": b""},
+    ),
+    Layout(
+        "latest", "", bytes, path=f"{TIME}.db", options={"latest": "{target}/LATEST"}, has_marker=True,
+        names=lambda when, number: [f"{when:{_STAMP}}.db"],
+        beside=lambda when, number: {} if number else {"LATEST": f"{when:{_STAMP}}.db\n".encode()},
+    ),
+    Layout(
+        "shared folder", "", bytes, path="{time:%Y-%m-%d_%H%M%S}/shop.db",
+        options={"shared_folder": True, "complete_when": "DONE"}, has_marker=True,
+        names=lambda when, number: [f"{when:%Y-%m-%d_%H%M%S}/shop.db"],
+        beside=lambda when, number: {f"{when:%Y-%m-%d_%H%M%S}/{name}": b"" for name in ("DONE", "other.db")},
+    ),
+    Layout(
+        "split parts", "", bytes, path=f"{TIME}.db.part-{{part}}",
+        names=lambda when, number: [f"{when:{_STAMP}}.db.part-a{letter}" for letter in "abc"],
+    ),
+    Layout(
+        "rotation", "", bytes, path="shop.db{rotation:.}",
+        names=lambda when, number: [f"shop.db.{number}" if number else "shop.db"],
+        expect={"newest_record": {"sql": "select max(created_at) from orders", "within": "2h"}},
+    ),
+]  # fmt: skip
+EXPORTS: list[Export] = [
+    Export(
+        "CSV", ".csv", bytes, engine="csv", content=lambda: tables_samples.as_csv(tables_samples.orders()),
+        options={"engine_options": {"table": "orders"}, "expect": {"rows": {"orders": {"min": 100}}}},
+    ),
+    Export(
+        "NDJSON", ".jsonl", bytes, engine="ndjson", content=lambda: tables_samples.as_ndjson(tables_samples.orders()),
+        options={"expect": {"rows": {"data": {"min": 100}}}},
+    ),
+    Export(
+        "Parquet", ".parquet", bytes, engine="parquet", content=parquet_samples.table,
+        options={"expect": {"rows": {"data": 120}}},
+    ),
+    Export(
+        "Git bundle", ".bundle", bytes, engine="git", content=lambda: git_samples.History().bundle(), cut="unpacks",
+        options={"expect": {"rows": {"commits": 20}}},
+    ),
+    Export(
+        "LDIF", ".ldif", bytes, engine="ldif", content=ldif_samples.directory,
+        options={"expect": {"rows": {"entries": 16, "inetOrgPerson": 12}}},
+    ),
+    Export(
+        "etcd", ".db", bytes, engine="etcd", content=lambda: etcd_samples.saved()["good"], cut="unpacks",
+        options={"engine_options": dict(etcd_samples.SETTINGS), "expect": {"rows": {"/registry/pods/": 20}}},
+    ),
+]  # fmt: skip

@@ -14,8 +14,23 @@ from functools import cache, partial
 from typing import Any
 
 from tests.support.contents import altered, sha256, shop, sql, tar
-from tests.support.formats import ARCHIVES, LISTINGS, SIDECARS, STREAMS, Archive, Format, Listing, Sidecar, Stream, tree
-from tests.support.matrix import Make, Row, Site, flip
+from tests.support.formats import (
+    ARCHIVES,
+    EXPORTS,
+    LAYOUTS,
+    LISTINGS,
+    SIDECARS,
+    STREAMS,
+    Archive,
+    Export,
+    Format,
+    Layout,
+    Listing,
+    Sidecar,
+    Stream,
+    tree,
+)
+from tests.support.matrix import AGES, Make, Row, Site, flip
 from tests.support.tar_builder import BLOCK, END, header_offsets
 
 _PAGE = b"<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n"
@@ -337,10 +352,53 @@ def _other_digest(data: bytes) -> bytes:
     return data.replace(line, _other(line))
 
 
+def all_removed(form: Layout, site: Site) -> None:
+    for path in sorted(site.disk(site.name).rglob("*")):
+        if path.is_file():
+            path.unlink()
+
+
+def of_the_newest(
+    change: Callable[[bytes], bytes], *, piece: int = 0, signed: bool = True
+) -> Callable[[Layout, Site], None]:
+    """An object of the newest snapshot has other bytes."""
+
+    def harm(form: Layout, site: Site) -> None:
+        key = form.newest(site)[piece]
+        site.rewrite(change(site.places["nas"].read(key)), key=key)
+        if signed:
+            site.sign(key=key)
+
+    return harm
+
+
+def without_the_middle(form: Layout, site: Site) -> None:
+    key = form.newest(site)[1]
+    site.places["nas"].remove(key)
+    site.places["nas"].remove(f"{key}.sha256")
+
+
+def unmarked(minutes: int) -> Callable[[Layout, Site], None]:
+    """A snapshot of so many minutes ago, of which nothing says that it is complete."""
+    return lambda form, site: form.put(site, timedelta(minutes=minutes), marked=False)
+
+
+def oldest_touched(form: Layout, site: Site) -> None:
+    for name in form.names(site.now - AGES[0], len(AGES) - 1):
+        site.disk(f"{site.name}/{name}").touch()
+
+
+def newest_kept_its_time(form: Layout, site: Site) -> None:
+    for key in form.newest(site):
+        site.places["nas"].date(key, site.now - timedelta(days=7))  # type: ignore[attr-defined]
+
+
 # What each must be caught by
 
 
 def _cut_is_caught(form: Format) -> str:
+    if isinstance(form, Export):
+        return form.cut
     return "restores" if isinstance(form, Stream) and form.is_plain else "unpacks"
 
 
@@ -349,9 +407,14 @@ def _named(form: Format) -> str:
 
 
 _STREAM = of(Stream)
-_ANY = of((Stream, Archive))
+_ANY = of((Stream, Archive, Export))
 _SIDECAR = of(Sidecar)
 _LISTING = of(Listing)
+_LAYOUT = of(Layout)
+_EXPORT = of(Export)
+_MARKED = of(Layout, lambda form: form.has_marker)
+_ROTATES = of(Layout, lambda form: "{rotation" in form.path)
+_NAMED = of(Layout, lambda form: "{rotation" not in form.path)
 _PACKED = of(Stream, lambda form: not form.is_plain)
 _ENCRYPTED = of(Stream, lambda form: bool(form.codec))
 _SEALED = of(Stream, lambda form: bool(form.codec) and not form.content_digest)
@@ -399,6 +462,34 @@ FAULTS: Sequence[Fault] = [
     Fault(
         11, "sidecar without a valid line", sidecar("sha256sum: no such file\n"), _ANY, always("checksum"),
         always("line 1 is not a digest line"),
+    ),
+    Fault(1, "no snapshot at all", all_removed, _LAYOUT, always("located"), always("no snapshot")),
+    Fault(2, "0-byte object", of_the_newest(lambda data: b""), _LAYOUT, always("located"), always("empty")),
+    Fault(
+        3, "error page stored as a dump", of_the_newest(lambda data: _PAGE), _LAYOUT, always("fetched"),
+        always("begins like an HTML page"),
+    ),
+    Fault(
+        4, "end missing", of_the_newest(cut_by_a_third, piece=-1), _LAYOUT, always("restores"), always("."),
+    ),
+    Fault(
+        4, "part missing", without_the_middle, of(Layout, lambda form: "{part" in form.path), always("fetched"),
+        always("missing"),
+    ),
+    Fault(6, "newest without its mark, of now", unmarked(2), _MARKED, always(""), note="stepped over"),
+    Fault(
+        6, "newest without its mark, of a while ago", unmarked(18), _MARKED, always("located"),
+        always("not complete|marker|LATEST"),
+    ),
+    Fault(7, "newest by mtime is wrong", oldest_touched, _NAMED, always("")),
+    Fault(7, "a number contradicts the times", oldest_touched, _ROTATES, always("located"), always("is newer than")),
+    Fault(
+        7, "older than the time it claims", newest_kept_its_time, _NAMED, always("located"),
+        always("older than the time it claims|was written .* before"),
+    ),
+    Fault(
+        27, "content changed", of_the_newest(flip(0.5), signed=False), _LAYOUT, always("checksum"),
+        always("recorded is"),
     ),
     Fault(
         10, "it names another file", resigned("{digest}  other.db\n"), _SIDECAR, always("checksum"),
@@ -504,6 +595,8 @@ FAULTS: Sequence[Fault] = [
 GROUPS: Mapping[str, Sequence[Format]] = {
     "One object that holds one database": STREAMS,
     "One object that holds a tree": ARCHIVES,
+    "Exports of other systems": EXPORTS,
+    "Layouts": LAYOUTS,
     "The digest beside an object": SIDECARS,
     "The manifest of a tree": LISTINGS,
 }
