@@ -23,6 +23,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "sftp": ("restore_drill.stores.sftp:SftpStore", "sftp"),
         "http": ("restore_drill.stores.http:HttpStore", ""),
         "https": ("restore_drill.stores.http:HttpStore", ""),
+        "az": ("restore_drill.stores.azure:AzureStore", "azure"),
+        "gs": ("restore_drill.stores.gcs:GcsStore", "gcs"),
+        "rclone": ("restore_drill.stores.rclone:RcloneStore", "rclone"),
     },
     "codecs": {
         "gzip": ("restore_drill.codecs.gzip:GzipCodec", ""),

@@ -92,6 +92,39 @@ def test_what_stands_beside_an_http_url(
     assert troubles(Address(url, options, frozenset(credentials))) == expected
 
 
+@pytest.mark.parametrize(
+    ("url", "options", "credentials", "expected"),
+    [
+        ("az://backups/a/b/", {"account": "acme1"}, {"account_key"}, []),
+        ("az://b/x", {"account": "acme.evil/"}, set(), ["account: account is no storage account's name"]),
+        ("az://b", {"account": "acme1"}, {"account_key", "sas_token"},
+         ["sas_token: the credentials say several things about who asks"]),
+        ("az://b", {"anonymous": True}, {"sas_token"}, ["anonymous: anonymous and credentials contradict each other"]),
+        ("az://b", {"endpoint": "http://h:1"}, {"sas_token"},
+         ["endpoint: credentials would go over the network unencrypted"]),
+        ("az://b", {"endpoint": "http://127.0.0.1:1"}, {"sas_token"}, []),
+        ("az:b/x", {}, set(), ["this az: url has no container's name"]),
+        ("az://B@d/x", {}, set(), ["this az: url has no container's name"]),
+        ("gs://my.bucket_1/x", {}, {"token"}, []),
+        ("gs://b1/a//b", {}, set(), ["the prefix has empty parts, '.', '..' or control characters"]),
+        ("gs://b1/a/..", {}, set(), ["the prefix has empty parts, '.', '..' or control characters"]),
+        ("gs://b1/a?x=1", {}, set(), ["this gs: url has ? or #"]),
+        ("rclone:vault:", {}, set(), []),
+        ("rclone:my vault:/srv/x y", {"config": "a"}, {"config_password"}, []),
+        ("rclone:vault", {}, set(), ["an rclone: url needs the name of a remote"]),
+        ("rclone::sftp,host=x:y", {}, set(), ["an rclone: url needs the name of a remote"]),
+        ("rclone:vault,ssh=x:y", {}, set(), ["an rclone: url needs the name of a remote"]),
+        ("rclone:--config:y", {}, set(), ["an rclone: url needs the name of a remote"]),
+        ("rclone:vault:a/../b", {}, set(), ["the path has empty parts, '.' or '..'"]),
+        ("rclone:vault:a/..", {}, set(), ["the path has empty parts, '.' or '..'"]),
+        ("rclone:vault:a", {"config": "a"}, {"config_text"},
+         ["config_text: config and config_text say the same thing twice"]),
+    ],
+)  # fmt: skip
+def test_clouds_and_remotes(url: str, options: dict[str, object], credentials: set[str], expected: list[str]) -> None:
+    assert troubles(Address(url, options, frozenset(credentials))) == expected
+
+
 def test_every_host_of_an_address_is_named() -> None:
     jump = Address("sftp://me@host:22/x", {"jump": "me@bastion"})
     assert list(load("stores", "sftp").hosts(jump)) == [("url", "//me@host:22/x"), ("jump", "//me@bastion")]
