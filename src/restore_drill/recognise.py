@@ -60,6 +60,7 @@ def archive_of(head: bytes) -> str | None:
 _UNPACK_BY_HAND = "Until then unpack and test it by hand."
 _REPACK = f"Let the backup job write tar, zip, or the data itself, compressed by gzip, xz or zstd. {_UNPACK_BY_HAND}"
 _RECOMPRESS = f"Let the backup job compress with gzip, xz, zstd, bzip2 or lz4. {_UNPACK_BY_HAND}"
+_PACKET = "Let the backup job encrypt it (gpg -e or -c), or sign it beside (gpg --detach-sign), not inside a message."
 _IMAGE = "An image of a disk is not read here: back up the files or the database in it."
 #: Formats that are known by their first bytes and not read: magic → name and what to do.
 _UNREAD: dict[bytes, tuple[str, str]] = {
@@ -80,6 +81,10 @@ _UNREAD: dict[bytes, tuple[str, str]] = {
     b"\x89LZO\0\r\n\x1a\n": ("lzop", _RECOMPRESS),
     b"\x1f\x9d": ("compress (.Z)", _RECOMPRESS),
     b"\x1f\xa0": ("compress -H (.Z)", _RECOMPRESS),
+    b"]\0\0": ("lzma (.lzma)", _RECOMPRESS),
+    b"\xa3\x01": ("an OpenPGP message that is not encrypted", _PACKET),
+    b"\xa3\x02": ("an OpenPGP message that is not encrypted", _PACKET),
+    b"\xa3\x03": ("an OpenPGP message that is not encrypted", _PACKET),
     b"\x1f\x1e": ("pack (.z)", _RECOMPRESS),
     b"LRZI": ("lrzip", _RECOMPRESS),
     b"\xff\x06\0\0sNaPpY": ("snappy", _RECOMPRESS),

@@ -205,7 +205,11 @@ class Peeled:
                 self._tap(is_content=is_content)
             if codec is None or not self._decode(codec, threaded):
                 return head
-        raise _bomb(f"more than {MAX_LAYERS} layers of compression or encryption", "codecs")
+        raise BackupFailed(
+            f"more than {MAX_LAYERS} layers of compression or encryption are around it",
+            remedy="A bomb is made like that. If the backup job really wraps it so often, let it do so less often.",
+            stage=Stage.UNPACK,
+        )
 
     def _tap(self, *, is_content: bool) -> None:
         names = self.layers[-1].names

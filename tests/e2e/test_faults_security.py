@@ -314,7 +314,8 @@ def test_a_hostile_catalogue_is_refused(project: Project, text: str, says: str) 
         {"url": "s3://backups/x", "endpoint": "http://169.254.169.254"},
         {"url": "s3://backups/x", "endpoint": "http://[fd00:ec2::254]/"},
         {"url": "s3://backups/x", "endpoint": "http://metadata.google.internal"},
-        {"url": "http://127.0.0.1/backups"},
+        {"url": "ftp://127.0.0.1/backups"},
+        {"url": "http://169.254.169.254/latest"},
         {"url": "s3://user:password@backups/x"},
     ],
     ids=[
@@ -322,6 +323,7 @@ def test_a_hostile_catalogue_is_refused(project: Project, text: str, says: str) 
         "100: metadata over IPv6",
         "100: metadata by name",
         "100: unknown scheme",
+        "100: metadata of a web server",
         "100: credentials",
     ],
 )

@@ -62,6 +62,8 @@ def test_archives_are_told_apart_from_content() -> None:
         (archive(member(b"a", b"1"))[:1024], "a tar archive"),
         (b"\x04\x22\x4d\x18\x64\x40", "lz4"),
         (b"Rar!\x1a\x07\x01\0", "a rar archive"),
+        (lzma.compress(b"x", lzma.FORMAT_ALONE), "lzma (.lzma)"),
+        (b"\xa3\x01\x5b\x0d\xf2", "an OpenPGP message that is not encrypted"),
         (b"!<arch>\ndebian-binary   17", "a Debian package"),
         (b"!<arch>\n/       ", "an ar archive"),
         (b"LZIP\x01", "lzip"),

@@ -123,8 +123,8 @@ def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     for name in sorted({target.model.engine for target in plan.targets}):
         if libraries := (engine := load_plug("engines", name)).libraries:
             yield _guarded(f"library {', '.join(libraries)} (for {name})", lambda engine=engine: _libraries(engine))  # type: ignore[misc]
-    for label, reference in sorted(_secrets(plan).items()):
-        yield _guarded(f"secret {label}", lambda reference=reference: _resolves(reference))  # type: ignore[misc]
+    for reference in sorted(_secrets(plan), key=str):
+        yield _guarded(f"secret {reference}", lambda reference=reference: _resolves(reference))  # type: ignore[misc]
     for key in sorted(_public_keys(plan), key=str):
         yield _guarded(f"public key {key}", lambda key=key: f"{len(key.read())} bytes")  # type: ignore[misc]
     for target in plan.targets:
@@ -180,15 +180,15 @@ def _libraries(engine: type[Engine]) -> str:
     return "installed"
 
 
-def _secrets(plan: Plan) -> dict[str, SecretReference]:
-    """Every secret of the catalogue, by its reference; never its value."""
+def _secrets(plan: Plan) -> set[SecretReference]:
+    """Every secret of the catalogue: its reference, never its value; twice, where it is to be found in two ways."""
     found = dict.fromkeys(plan.state.secrets.values())
     for target in plan.targets:
         for copy in target.copies:
             found |= dict.fromkeys(copy.settings.secrets.values())
             for keys in copy.decrypt.values():
                 found |= dict.fromkeys(each for each in keys.values() if isinstance(each, SecretReference))
-    return {str(reference): reference for reference in found}
+    return set(found)
 
 
 def _public_keys(plan: Plan) -> set[PinnedKey]:

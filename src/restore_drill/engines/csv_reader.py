@@ -45,6 +45,7 @@ class _Scan:
         self._take = take
         self._encoding = _encoding(settings["encoding"], head)
         self._delimiter = settings["delimiter"] or sniff(head[:4096]) or ","
+        self._header: tuple[str, ...] = ()
         self._last_short = 0
         self._blank = 0
         self._rows = 0
@@ -85,6 +86,8 @@ class _Scan:
         names = self._names(first)
         self._table.agree([(shown(name), "", True) for name in names])
         width = len(first)
+        # Of one column only, a value may well be its name.
+        self._header = tuple(first) if self._settings["header"] and width > 1 else ()
         rows: Iterator[list[str]] = reader if self._settings["header"] else itertools.chain([first], reader)
         while batch := list(itertools.islice(rows, _BATCH)):
             self._table.in_time()
@@ -97,6 +100,11 @@ class _Scan:
     def _judge(self, batch: list[list[str]], width: int) -> None:
         for position, row in enumerate(batch, 1):
             if len(row) == width:
+                if self._header and row[-1] == self._header[-1] and _same(row, self._header):
+                    self._table.problem(
+                        "header", "records are the header again: exports stand one behind the other", 1,
+                        f"record {self._rows + position}",
+                    )  # fmt: skip
                 continue
             if not row:
                 self._blank += 1
@@ -159,6 +167,11 @@ _REASONS: Final = {
     "expected after": "something follows the end of a quoted field",
     "new-line character": "a line ends within a field that is not quoted",
 }
+
+
+def _same(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a record is the header, which may have brought its byte order mark along."""
+    return (row[0].removeprefix("\ufeff"), *row[1:]) == header
 
 
 def _encoding(name: str, head: bytes) -> str:

@@ -31,7 +31,8 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
         return Finding(
             Verdict.FAILED,
             f"no signature is there for {transfer.unsigned[0]}",
-            "Sign it when the backup is made, and store the signature beside it.",
+            "Sign it when the backup is made, and store the signature beside it; say signature.name in the catalogue "
+            "where its name has another ending.",
             expected=f"a {copy.checksum.signature.kind} signature" if copy.checksum.signature else "a signature",
             actual="none",
         )
@@ -56,7 +57,8 @@ def checksum(transfer: Transfer, copy: PlannedCopy) -> Finding:
         return Finding(
             Verdict.FAILED,
             f"no digest is recorded for {transfer.absent[0]}",
-            "Write one when the backup is made (sha256sum FILE > FILE.sha256), or say checksum: pinned.",
+            "Write one when the backup is made (sha256sum FILE > FILE.sha256; inside a directory a SHA256SUMS of all "
+            "files in it), or say checksum: pinned.",
             expected="a recorded digest",
             actual="none",
         )

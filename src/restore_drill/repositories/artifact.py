@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_drill.catalogue.models import TargetModel
 from restore_drill.disk import FileSink, Workspace
-from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
+from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError, SecretUnavailable
 from restore_drill.model import Artifact, Payload, PayloadForm, Stage
 from restore_drill.recognise import archive_of, codec_detector, describe, is_text, unread
 from restore_drill.registry import load
@@ -91,7 +91,9 @@ class ArtifactFetch:
             self._consume(peeled, place, found)
         except RestoreDrillError as problem:
             known = unproven.as_known(problem, peeled.layers)
-            known.looked_at = known.looked_at or self._where()  # codecs do not know what they read, a chain has many
+            if not isinstance(known, SecretUnavailable):
+                # Codecs do not know what they read, and a chain has many.
+                known.looked_at = known.looked_at or self._where()
             _broke(found, known)
         except BaseException:
             peeled.abandon()

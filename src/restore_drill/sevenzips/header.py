@@ -92,8 +92,9 @@ class File:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
-        regular = stat.S_IFMT(self.mode) in (0, stat.S_IFREG)
+        """Whether it is a regular file; the archiver's own input, too, which ``… | 7zz a -si`` writes as a FIFO."""
+        kind = stat.S_IFMT(self.mode)
+        regular = kind in (0, stat.S_IFREG) or (kind == stat.S_IFIFO and self.has_data)
         return regular and not (self.is_directory or self.is_anti or self.is_link_of_windows)
 
 

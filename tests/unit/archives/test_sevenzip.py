@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -71,6 +72,22 @@ def test_reads_what_programs_write(name: str, tmp_path: Path, require_program: C
         assert found.lstat().st_mode == path.lstat().st_mode
         assert found.is_dir() or found.read_bytes() == path.read_bytes()
         assert found.is_symlink() or abs(found.lstat().st_mtime_ns - path.lstat().st_mtime_ns) < 1000
+
+
+def test_what_the_program_read_from_a_pipe_is_a_file_and_a_fifo_is_none(
+    tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    archive, good, bad = tmp_path / "dump.7z", tmp_path / "good", tmp_path / "bad"
+    good.mkdir()
+    bad.mkdir()
+    command = [require_program("7zz"), "a", "-sidump.sql", archive]
+    subprocess.run(command, input=b"content", check=True, capture_output=True)
+    assert unpack(archive.read_bytes(), good)["files"] == 1
+    assert (good / "root" / "dump.sql").read_bytes() == b"content"
+    assert stat.S_IMODE((good / "root" / "dump.sql").stat().st_mode) == 0o600
+    empty = entry("f", b"")[0]._replace(type=Type.FIFO)
+    with pytest.raises(BackupFailed, match="FIFO"):
+        unpack(sevenzip_builder.of_entries([entry("a", b"x"), (empty, b"")]), bad)
 
 
 def test_the_program_takes_what_we_take(tmp_path: Path, require_program: Callable[[str], str]) -> None:

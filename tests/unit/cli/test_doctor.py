@@ -73,6 +73,15 @@ def test_a_secret_is_never_shown(command: Command, catalogue: Path, monkeypatch:
     assert "QQQQ" not in said.out + said.err
 
 
+def test_secrets_that_look_alike_are_all_tried(command: Command, catalogue: Path) -> None:
+    command("baseline", "init")
+    fine, broken = ('{command: [sh, -c, "echo AGE-SECRET-KEY-1Q"]}', '{command: [sh, -c, "exit 3"]}')
+    change(catalogue, '.db"}', f'.db", decrypt: {{age: {{identity: {broken}, passphrase: {fine}}}}}}}')
+    said = command("doctor")
+    assert "ok      secret command:sh: can be read" in said.out
+    assert problems(said).keys() == {"secret command:sh"}
+
+
 def test_a_work_directory_that_is_not_there(command: Command, project: Path) -> None:
     command("baseline", "init")
     said = command("doctor", "--work-dir", project / "nowhere")

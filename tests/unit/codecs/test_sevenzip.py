@@ -53,6 +53,12 @@ def decode(data: bytes) -> bytes:
     return b"".join(SevenZipCodec().decode(pieces(data, 4096)))
 
 
+def test_what_the_program_read_from_a_pipe_is_a_file(tmp_path: Path) -> None:
+    archive, program = tmp_path / "dump.7z", shutil.which("7zz") or "7zz"
+    subprocess.run([program, "a", "-sidump.sql", archive], input=b"content", check=True, capture_output=True)
+    assert decode(archive.read_bytes()) == b"content"
+
+
 def test_what_is_staged_and_how_it_was_compressed_is_recorded() -> None:
     codec, encoded = SevenZipCodec(), seven(b"content" * 100, "-m0=bzip2")
     assert b"".join(codec.decode(iter([encoded]))) == b"content" * 100

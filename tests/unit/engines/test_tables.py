@@ -146,6 +146,15 @@ def test_a_bad_line_is_counted_as_a_record_and_told(line: bytes, rule: str, tmp_
     assert (found["rows"], rules(found)) == ({"data": 3}, {rule: 1})
 
 
+def test_exports_that_stand_one_behind_the_other(tmp_path: Path) -> None:
+    export = b"id,name\n1,id\nid,x\n"
+    assert facts(CsvEngine, export, tmp_path)["problems"] == []
+    for second in (export, b"\xef\xbb\xbf" + export):
+        assert rules(facts(CsvEngine, export + second, tmp_path)) == {"header": 1}
+    assert facts(CsvEngine, b"word\na\nword\n", tmp_path)["problems"] == []  # a list of words may have this one
+    assert rules(facts(CsvEngine, b"a,b\na,b\n", tmp_path, header=False)) == {}
+
+
 def test_values_as_questions_see_them(sandbox: Sandbox) -> None:
     path = sandbox.work / "payload-0"
     path.write_bytes(

@@ -90,7 +90,7 @@ def test_what_is_no_backup_is_told_by_its_bytes(
     job.put(NOW - HOUR, content)
     found, problem = only_cause(fetch(make_repository, make_staging()))
     assert found is stage and isinstance(problem, BackupFailed)
-    assert says in problem.cause
+    assert says in problem.cause and problem.looked_at.endswith(f"{NOW - HOUR:%Y%m%d_%H%M%S}.db")
 
 
 @pytest.mark.parametrize(
