@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +13,8 @@ import pytest
 from tests.support.estate import BUCKET
 from tests.support.matrix import FaultMatrix, Matrix, run_matrix, twins
 from tests.support.servers import S3Server, moto
+
+from restore_drill.whole_files import write_whole
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +28,24 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="module")
 def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    """The faults of a module, its ``ROWS``, in few runs; ``IN_CLOUD`` and ``CONFTEST`` say what these need besides."""
-    module = request.module
-    cloud: S3Server | None = request.getfixturevalue("cloud") if getattr(module, "IN_CLOUD", False) else None
-    server = (cloud.client(), cloud.endpoint) if cloud else None
-    place = tmp_path_factory.mktemp(module.__name__.rpartition("_")[2]) / "project"
-    return run_matrix(place, module.ROWS, server, conftest=getattr(module, "CONFTEST", ""))
+    """The faults of a module, its ``ROWS``, in few runs; ``IN_CLOUD`` and ``CONFTEST`` say what these need besides.
+
+    Workers that share the tests of a module share its runs: whoever is first makes them.
+    """
+    module, base = request.module, tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / module.__name__.rpartition(".")[2]
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = place / "matrix.pickle"
+        if not result.exists():
+            shutil.rmtree(place, ignore_errors=True)  # a worker failed to make it
+            place.mkdir()
+            cloud: S3Server | None = request.getfixturevalue("cloud") if getattr(module, "IN_CLOUD", False) else None
+            server = (cloud.client(), cloud.endpoint) if cloud else None
+            made = run_matrix(place / "project", module.ROWS, server, conftest=getattr(module, "CONFTEST", ""))
+            write_whole(result, pickle.dumps(made))
+        found: Matrix = pickle.loads(result.read_bytes())
+        return found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
