@@ -205,9 +205,9 @@ def _armored_lines(source: Source, end: bytes) -> Iterator[bytes]:
 def _decode_lines(lines: bytes, end: bytes, last: bool, where: str) -> bytes:
     """Decode a block of whole lines, which are all full but for the very last one."""
     *full, tail = lines.split(end)
-    if last and full and not tail:
+    if last and full and not tail and full[-1]:
         tail = full.pop()
-    elif tail:
+    elif last or tail:
         raise damaged("age", f"damaged: a line of its armor is malformed {where}")
     if set(map(len, full)) - {_COLUMNS} or len(tail) > _COLUMNS:
         raise damaged("age", f"damaged: a line of its armor is not {_COLUMNS} columns long {where}")

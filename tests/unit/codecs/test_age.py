@@ -460,6 +460,15 @@ def test_armor_of_any_length(size: int, end: str) -> None:
         assert b"".join(with_secret(identity="OURS").decode(ragged(b"\n  " + armored + extra, size))) == data
 
 
+def test_an_empty_line_behind_a_full_one_is_refused() -> None:
+    """The header's length is random, so that the last line is full for some content only."""
+    armored = next(
+        text for size in range(500, 4000) if len((text := armor(encrypt(content(size)))).splitlines()[-2]) == 64
+    )
+    assert decode(armored)
+    assert isinstance(error(armored.replace(b"\n-----END", b"\n\n-----END")), BackupFailed)
+
+
 @pytest.mark.parametrize(
     "change",
     [
