@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from restore_drill import digests
 from restore_drill.errors import BackupFailed
@@ -84,8 +84,11 @@ def parse_manifest(text: str, algorithm_hint: str = "") -> list[RecordedDigest]:
     """
     best: dict[str, RecordedDigest] = {}
     others: dict[tuple[str, str], RecordedDigest] = {}
-    for number, body in _bodies(text.removeprefix("\ufeff")):
-        digest = _parse_line(body, number, algorithm_hint)
+    read = [_parse_line(body, number, algorithm_hint) for number, body in _bodies(text.removeprefix("\ufeff"))]
+    # xxhsum, rclone and openssl escape no backslash: where names are divided by slashes, it is a letter of the name.
+    divided = any("/" in digest.name for _, digest, _ in read)
+    for number, line, is_escaped in read:
+        digest = line if is_escaped else _divide(line, divided=divided)
         known = best.setdefault(digest.name, digest)
         if known.algorithm != digest.algorithm:
             known = others.setdefault((digest.name, digest.algorithm), digest)
@@ -157,14 +160,16 @@ def decoded_name(name: str, suffixes: Iterable[str]) -> str | None:
     return strip_suffix(name, known)
 
 
-def _parse_line(line: str, number: int, hint: str) -> RecordedDigest:
+def _parse_line(line: str, number: int, hint: str) -> tuple[int, RecordedDigest, bool]:
+    """Its number, what it records, and whether it says itself which backslashes are letters of the name."""
     if match := _BSD.fullmatch(line):
         stated = digests.canonical(match["algorithm"]) or match["algorithm"].lower()
-        return _digest(_name(match), match["digest"], number, stated, is_tag=True)
+        return number, _digest(_name(match), match["digest"], number, stated, is_tag=True), bool(match["escaped"])
     if match := _GNU.fullmatch(line):
-        return _digest(_name(match), match["digest"], number, "xxh3" if match["family"] else hint)
+        stated = "xxh3" if match["family"] else hint
+        return number, _digest(_name(match), match["digest"], number, stated), bool(match["escaped"])
     if match := _BARE.fullmatch(line.strip()):
-        return _digest("", match["digest"], number, hint)
+        return number, _digest("", match["digest"], number, hint), True
     if _ETAG.fullmatch(line.strip()):
         raise _malformed(f"line {number} is a multipart ETag of S3, which is not a digest of the object")
     if match := _PRINTED.match(line):
@@ -174,9 +179,16 @@ def _parse_line(line: str, number: int, hint: str) -> RecordedDigest:
 
 
 def _name(line: re.Match[str]) -> str:
-    """The name in a line, ``""`` for standard input. A backslash of its own is always escaped, so others are DOS's."""
-    name = _unescape(line["name"]) if line["escaped"] else line["name"].replace("\\", "/")
+    """The name in a line, ``""`` for standard input."""
+    name = _unescape(line["name"]) if line["escaped"] else line["name"]
     return "" if name == "-" else name
+
+
+def _divide(line: RecordedDigest, *, divided: bool) -> RecordedDigest:
+    """With DOS's backslashes as slashes: those of a name that has a drive, or of a list that has no slash."""
+    if "\\" not in line.name or (divided and not re.match(r"[A-Za-z]:|\\\\", line.name)):
+        return line
+    return replace(line, name=line.name.replace("\\", "/").removeprefix("./"))
 
 
 def _digest(name: str, digest: str, number: int, stated: str, *, is_tag: bool = False) -> RecordedDigest:

@@ -162,6 +162,16 @@ def test_a_line_is_read(text: str, name: str, algorithm: str) -> None:
     assert found.hexdigest in (MD5, SHA1, SHA256, SHA512)
 
 
+def test_a_backslash_that_no_program_escaped_is_a_letter_where_slashes_divide() -> None:
+    """As rclone, xxhsum and openssl write the names of systemd's units; Windows' lists have no slash at all."""
+    lines = [f"{SHA256}  etc/{name}\n" for name in ("hosts", "dev-disk\\x2d1.swap")]
+    assert [line.name for line in parse_manifest("".join(lines))] == ["etc/hosts", "etc/dev-disk\\x2d1.swap"]
+    windows = f"{SHA256} *sub\\a\n{SHA256} *sub\\b\n"
+    assert [line.name for line in parse_manifest(windows)] == ["sub/a", "sub/b"]
+    both = f"{SHA256} *C:\\x/sub\\a\n{SHA256} *sub/b\n"
+    assert [line.name for line in parse_manifest(both)] == ["C:/x/sub/a", "sub/b"]
+
+
 @pytest.mark.parametrize(
     ("text", "hint", "says"),
     [

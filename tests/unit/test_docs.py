@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from tests.support.documents import blocks, commands, first_missing, follow
 
+from restore_drill.catalogue.load import load as load_catalogue
+from restore_drill.catalogue.problems import CatalogueInvalid
 from restore_drill.catalogue.schema import json_schema
 from restore_drill.cli import _COMMANDS
 from restore_drill.registry import BUILT_IN, load
@@ -167,6 +170,44 @@ def test_catalogues_in_documents_are_valid(document: Path) -> None:
         catalogue = json.loads(json.dumps(yaml.safe_load(block.text), default=str))
         jsonschema.Draft202012Validator(json_schema()).validate(catalogue)
     assert bool(written) is (b"```yaml\nversion: 1\n" in document.read_bytes())
+
+
+#: What parts of catalogues are put into: of a store, of a target, of its one copy.
+_AROUND = """
+{version: 1, state: "file:state", stores: {nas: {url: "file:backups", media: disk}},
+ defaults: {timezone: UTC, three_two_one: false},
+ targets: {db: {tier: critical, engine: sqlite, copies: {nas: {path: "{time:%Y%m%d}.db"}}}}}
+"""
+
+
+def _completed(part: dict[str, Any]) -> dict[str, Any]:
+    catalogue: dict[str, Any] = yaml.safe_load(_AROUND)
+    for key, value in part.items():
+        if key == "targets":
+            catalogue[key] = value
+        elif key in catalogue:
+            catalogue[key] |= value
+        elif key == "checksum":
+            catalogue["targets"]["db"]["copies"]["nas"][key] = value
+        else:
+            catalogue["targets"]["db"][key] = value
+    return catalogue
+
+
+def test_parts_of_catalogues_can_be_copied_from_the_formats(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    written = [
+        textwrap.dedent(block) for block in re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
+    ]
+    parts = [part for block in written for part in (block.splitlines() if block.startswith("checksum:") else [block])]
+    assert len(parts) >= 7
+    catalogue = tmp_path / "targets.yaml"
+    for part in parts:
+        catalogue.write_text(yaml.safe_dump(_completed(yaml.safe_load(part))))
+        load_catalogue(catalogue)
+    catalogue.write_text(yaml.safe_dump(_completed({"checksum": {"signature": {"kind": "minisign", "keys": ["x"]}}})))
+    with pytest.raises(CatalogueInvalid):
+        load_catalogue(catalogue)
 
 
 def _command_line_options() -> set[str]:

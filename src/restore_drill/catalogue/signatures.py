@@ -18,6 +18,8 @@ def _key(value: Any, info: ValidationInfo) -> PinnedKey:
         return value
     if not isinstance(value, str) or not value.strip():
         raise ValueError("needs a public key: file:PATH, or the text of the key itself")
+    if value.startswith(("env:", "sops:")):
+        raise ValueError("needs a public key, which is no secret: file:PATH, or the text of the key itself")
     if not value.startswith("file:"):
         return PinnedKey(value)
     base: Path = (info.context or {}).get("base", Path.cwd())

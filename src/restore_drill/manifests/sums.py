@@ -70,7 +70,7 @@ def _read_plain(source: Source) -> dict[str, bytes] | None:
     folder = source.folder
     for text in source.pieces():
         lines = _PLAIN_LINE.findall(text)
-        if len(lines) != text.count("\n") + (not text.endswith("\n")):
+        if len(lines) != text.count("\n") + (not text.endswith("\n")) or "\\" in text:
             return None
         for digest, name in lines:
             path, value = path_of(folder, name), bytes.fromhex(digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from restore_drill.checksums import decoded_name
 from restore_drill.registry import load, names
@@ -15,10 +15,15 @@ def _endings() -> tuple[str, ...]:
 
 def stems(name: str) -> list[str]:
     """A name and what is left of it as each codec's ending goes: ``a.db.gz.age``, ``a.db.gz``, ``a.db``."""
+    return list(_stems(name))
+
+
+@lru_cache(maxsize=64)  # asked for the same one several times a drill
+def _stems(name: str) -> tuple[str, ...]:
     found = [name]
     while (stem := decoded_name(found[-1], _endings())) is not None:
         found.append(stem)
-    return found
+    return tuple(found)
 
 
 @cache

@@ -7,8 +7,10 @@ of the name without its codecs' endings (``db.sha256``, what hashing before comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
+from functools import cache
+from os.path import commonprefix
 
 from restore_drill.catalogue.models import ChecksumRule
 from restore_drill.checksums import (
@@ -28,6 +30,9 @@ from restore_drill.repositories.names import fill as fill
 from restore_drill.repositories.names import stems as stems
 from restore_drill.repositories.signed import Signing, of_file
 from restore_drill.stores.base import ProviderDigest, Store
+
+#: Names of sidecars (``.sha512``, ``.sha256``) that are looked at before a store is asked which there are.
+_USUAL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +91,36 @@ def _provided(store: Store, artifact: Artifact, rule: ChecksumRule) -> Recorded:
 
 
 def _search(store: Store, artifact: Artifact, directory: str, rule: ChecksumRule) -> Recorded:
-    looked: list[str] = []
-    for weak in (False, True):
-        for key in _sidecar_keys(artifact, directory, weak=weak):
-            looked.append(key.rpartition("/")[2])
+    sidecars = {weak: _sidecar_keys(artifact, directory, weak=weak) for weak in (False, True)}
+    beside = _Beside(store, commonprefix(sidecars[False] + sidecars[True]))  # noqa: RUF071 - by signs, not by parts
+    for weak, keys in sidecars.items():
+        for key in filter(beside.may_hold, keys):
             if recorded := _read_sidecar(store, key, artifact, rule):
                 return recorded
         for key in _manifest_keys(directory, weak=weak):
             if recorded := _read_manifest(store, key, artifact, rule):
                 return recorded
+    looked = [key.rpartition("/")[2] for key in sidecars[False]]
     return Recorded(looked_at=(looked[0], looked[1], MANIFEST_NAMES[1]))
+
+
+class _Beside:
+    """Which of the many names a sidecar may have are worth a look.
+
+    The most usual ones are asked for at once; for all others the store is asked, once, what there is.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._asked = 0
+        self._known: Set[str] | None = None
+
+    def may_hold(self, key: str) -> bool:
+        self._asked += 1
+        if self._asked == _USUAL + 1:
+            self._known = self._store.keys_beginning(self._prefix)
+        return self._known is None or key in self._known
 
 
 def _is_weak(name: str) -> bool:
@@ -103,18 +128,20 @@ def _is_weak(name: str) -> bool:
     return family == "xxh" or is_weak(family)
 
 
-def _sidecar_keys(artifact: Artifact, directory: str, *, weak: bool) -> Iterator[str]:
-    for stem in by_worth(stems(artifact.name)):
-        for suffix in SIDECAR_SUFFIXES:
-            if _is_weak(suffix) is weak:
-                yield join(directory, stem + suffix)
+@cache
+def _of_worth(names: tuple[str, ...], *, weak: bool) -> tuple[str, ...]:
+    return tuple(name for name in names if _is_weak(name) is weak)
+
+
+def _sidecar_keys(artifact: Artifact, directory: str, *, weak: bool) -> list[str]:
+    found = by_worth(stems(artifact.name))
+    return [join(directory, stem + suffix) for stem in found for suffix in _of_worth(SIDECAR_SUFFIXES, weak=weak)]
 
 
 def _manifest_keys(directory: str, *, weak: bool) -> Iterator[str]:
     while True:
-        for name in MANIFEST_NAMES:
-            if _is_weak(name) is weak:
-                yield join(directory, name)
+        for name in _of_worth(MANIFEST_NAMES, weak=weak):
+            yield join(directory, name)
         if not directory:
             return
         directory = directory.rpartition("/")[0]

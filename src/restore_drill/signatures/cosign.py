@@ -122,7 +122,7 @@ def _value(raw: bytes) -> bytes:
     if text.startswith(b"{"):
         return _of_bundle(text)
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(b"".join(text.split()), validate=True)  # base64(1) and openssl break lines
     except (binascii.Error, ValueError):
         return raw  # as openssl writes it
 

@@ -222,7 +222,7 @@ def _without_checksum(body: bytes) -> bytes:
 def _ring(key: bytes) -> bytes:
     packets = _bare(key.strip() if key.lstrip().startswith(b"-----") else key, "PUBLIC KEY BLOCK")
     tags = {tag for tag, _ in _packets(packets)}
-    if tags & set(_SECRET):
+    if tags & set(_SECRET) or b"-----BEGIN PGP PRIVATE KEY BLOCK-----" in key:
         raise unusable_key("gpg", "it is a secret key")
     if _PUBLIC_KEY not in tags:
         raise unusable_key("gpg", "it is no OpenPGP public key")

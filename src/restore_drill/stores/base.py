@@ -10,8 +10,8 @@ A store MUST
 * end every wait at a deadline, and raise :class:`CouldNotVerify` with a remedy when it cannot be reached, does not
   know the credentials or denies access: an unreachable store is never an empty one.
 
-A store MAY offer ``scan`` (where names can stand for what is no object), ``recorded_digests`` (where it keeps digests
-of its objects), ``local_path`` and ``failure_domain``.
+A store MAY offer ``scan`` (where names can stand for what is no object), ``keys_beginning`` (where one request tells
+them), ``recorded_digests`` (where it keeps digests of its objects), ``local_path`` and ``failure_domain``.
 
 A store DECLARES what a catalogue may say about it, and the catalogue is refused, with file, line and column, when it
 says anything else: its ``schemes``; its ``options`` and ``credentials`` by name; whether it reads by ``ranges`` and
@@ -25,7 +25,7 @@ uses it (see :func:`restore_drill.registry.library`). Every store passes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -162,6 +162,14 @@ class Store(ABC):
             BackupFailed: It vanished, or changed since it was listed (stage ``fetch``).
             CouldNotVerify: It could not be read to its end.
         """
+
+    def keys_beginning(self, prefix: str) -> Set[str] | None:  # noqa: ARG002 - most have to be asked for each
+        """Every key that begins so, where few do and one request tells them; ``None`` where each must be looked at.
+
+        Raises:
+            CouldNotVerify: The store cannot be reached, or denies it.
+        """
+        return None
 
     def metadata(self, artifact: Artifact) -> Mapping[str, str]:  # noqa: ARG002 - a store without metadata has none
         """The user's own metadata of an object (``{}`` where the store has none), names in lower case."""

@@ -27,6 +27,8 @@ from restore_drill.stores.trying import Nature, could_not_verify
 
 #: How many objects' metadata is remembered between looking at them and being asked for it.
 _REMEMBERED = 1024
+#: How many keys may begin like an artifact's before each that may lie beside it is looked at by itself.
+_BESIDE = 200
 #: What every S3 server says of an object.
 _LISTED, _LOOKED_AT = frozenset({"Key", "Size", "LastModified"}), frozenset({"ContentLength", "LastModified"})
 
@@ -96,6 +98,24 @@ class S3Store(Store):
                     looked_at=self.where(prefix),
                     remedy="Look at the S3 server: it says that there is more and does not give it.",
                 )
+
+    def keys_beginning(self, prefix: str) -> Set[str] | None:
+        """By one page of a listing; ``None`` where there is more, or where only other prefixes may be listed.
+
+        Raises:
+            CouldNotVerify: The server cannot be reached, or the answer is no listing.
+        """
+        wanted = {"Bucket": self._bucket, "Prefix": self._base + prefix, "MaxKeys": _BESIDE}
+        try:
+            page = self._connection.request("list_objects_v2", wanted)
+        except RequestFailed as failure:
+            if failure.diagnosis.code == "AccessDenied":
+                return None
+            raise could_not_verify(failure.diagnosis, self.where(prefix)) from failure
+        self._complete(page, {"IsTruncated"}, prefix)
+        if page["IsTruncated"]:
+            return None
+        return {str(found["Key"]).removeprefix(self._base) for found in page.get("Contents", ())}
 
     def stat(self, key: str) -> Artifact | None:
         """One object by HEAD, or ``None``; its user metadata is remembered for :meth:`metadata`.

@@ -350,6 +350,13 @@ class StoreConformance:
         with pytest.raises(BackupFailed, match="too large"):
             store.read_small("sidecar", limit=99)
 
+    def test_keys_that_begin_so_are_told_all_or_not_at_all(self, store: Store, put: Put) -> None:
+        """Whoever takes an absent one for granted must not be told less than there is."""
+        for key in ("d/a.gz", "d/a.gz.sha256", "d/a.sha256", "d/b", "e/a.gz"):
+            put(key, b"x")
+        assert store.keys_beginning("d/a") in (None, {"d/a.gz", "d/a.gz.sha256", "d/a.sha256"})
+        assert store.keys_beginning("d/nothing") in (None, set())
+
     def test_an_unreachable_store_is_not_an_empty_one(
         self, store: Store, put: Put, make_unreachable: MakeUnreachable
     ) -> None:
@@ -361,6 +368,7 @@ class StoreConformance:
             lambda: list(nowhere.list("")),
             lambda: nowhere.stat("object"),
             lambda: nowhere.stat("missing"),
+            lambda: nowhere.keys_beginning("missing") or nowhere.stat("missing"),
             lambda: read(nowhere, artifact),
             lambda: nowhere.read_small("object"),
         ]

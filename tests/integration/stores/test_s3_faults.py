@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from tests.support.fault_proxy import BUSY, Fault, FaultProxy, answer, refusal
 from tests.support.servers import S3Server, certificate
 
+from restore_drill.catalogue.models import ChecksumRule
 from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Artifact, Stage
+from restore_drill.repositories import recorded
 from restore_drill.stores import trying
 from restore_drill.stores.s3 import S3Store
 from restore_drill.stores.s3_reader import PART
@@ -445,6 +447,32 @@ class TestByRanges:
         assert set(begins(proxy)) <= {0, PART, 2 * PART, None}
         assert b"".join(reader)
         assert len(proxy.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("lying", "digits", "requests"),
+    [
+        ("db.gz.sha256", 64, 3),  # the second name that is looked at, which is read
+        ("db.blake3", 64, 5),  # then the store is asked once which names there are
+        ("db.gz.md5", 32, 9),  # strong lists come before weak sidecars
+        ("", 0, 10),  # two names, the others at once, seven lists
+    ],
+)
+def test_looking_for_a_digest_takes_few_requests(
+    seaweed: S3Server, proxy: FaultProxy, store_of: StoreOf, place: str, lying: str, digits: int, requests: int
+) -> None:
+    """And finds the same where the bucket may be listed below other prefixes only."""
+    for name in filter(None, ("db.gz", lying)):
+        seaweed.client().put_object(Bucket="backups", Key=f"{place}/{name}", Body=b"0" * digits)
+    store = store_of(proxy.endpoint, f"s3://backups/{place}", retries=0)
+    artifact = store.stat("db.gz")
+    assert artifact is not None
+    proxy.requests.clear()
+    found = recorded.find(store, artifact, ChecksumRule(weak="accept"))
+    assert (found.digest is not None, found.source) == (bool(lying), store.where(lying) if lying else "")
+    assert len(proxy.requests) <= requests
+    proxy.only, proxy.otherwise = "list-type", Fault("answer", text=refusal("403 Forbidden", "AccessDenied"))
+    assert recorded.find(store, artifact, ChecksumRule(weak="accept")) == found
 
 
 @settings(

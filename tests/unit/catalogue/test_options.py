@@ -166,6 +166,11 @@ def test_prints_exactly(
         ("checksum: {signature: {kind: gpg, keys: []}}", "a signature needs a key", ""),
         ("checksum: {signature: {kind: cosign, keys: [x]}}", "a key of cosign needs a public key in PEM", ""),
         ("checksum: {signature: {kind: gpg, keys: [5]}}", "'keys' needs a public key: file:PATH", ""),
+        (
+            "checksum: {signature: {kind: gpg, keys: ['env:KEY']}}",
+            "'keys' needs a public key, which is no secret: file:PATH",
+            "",
+        ),
         ("checksum: {manifest: ../SUMS}", "'manifest' cannot be used: '../SUMS' must be relative", ""),
         ("retention: {}", "the retention promises nothing", ""),
         ("engine_options: {when: 2026-11-23}", "'when' needs plain values", "put it in quotes: '2026-11-23'"),

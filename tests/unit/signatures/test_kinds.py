@@ -114,8 +114,9 @@ def test_gpg_signatures_that_prove_nothing(gpg_signers: list[GpgSigner]) -> None
 
 def test_gpg_a_secret_key_is_not_pinned(gpg_signers: list[GpgSigner]) -> None:
     mine = gpg_signers[0]
-    with pytest.raises(CouldNotVerify, match="key cannot be used"):
-        verify(GpgSignature, mine.sign(DATA), mine.gpg("--export-secret-keys"))
+    for armor in ([], ["--armor"]):
+        with pytest.raises(CouldNotVerify, match="key cannot be used: it is a secret key"):
+            verify(GpgSignature, mine.sign(DATA), mine.gpg(*armor, "--export-secret-keys"))
 
 
 def test_gpg_without_its_program(gpg_signers: list[GpgSigner], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +188,11 @@ def test_minisign_of_the_old_form_is_bounded(minisign_signers: list[MinisignSign
 def test_cosign_raw_signatures_and_rsa(cosign_signers: list[CosignSigner], tmp_path: Path) -> None:
     signer = cosign_signers[0]
     assert verify(CosignSignature, signer.raw(DATA), signer.public).key == signer.shown
+    broken = base64.encodebytes(signer.raw(DATA))  # in lines of 76, as base64(1) and openssl do
+    assert broken.count(b"\n") > 1
+    assert verify(CosignSignature, broken, signer.public).key == signer.shown
+    with pytest.raises(BackupFailed, match="not one of these bytes"):
+        verify(CosignSignature, broken, signer.public, data=DATA[:-1])
     rsa = CosignSigner(tmp_path, "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
     assert verify(CosignSignature, rsa.sign(DATA), signer.public, rsa.public).key == rsa.shown
     with pytest.raises(BackupFailed, match=f"by a pinned key .{signer.shown}"):
