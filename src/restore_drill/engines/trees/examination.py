@@ -176,12 +176,13 @@ class _Visitor:
     def visit(self, path: str, entry: os.DirEntry[str]) -> None:
         """Take in one entry; of a listed file only that it is there: who hashes it has looked at it."""
         is_listed = self._listed is not None and path in self._listed
+        is_directory = False
         if is_listed and entry.is_file(follow_symlinks=False):
             self._summary.files += 1
         else:
             self._summary.count(entry.stat(follow_symlinks=False))
+            is_directory = entry.is_dir(follow_symlinks=False)
         self._fold(path, entry.name)
-        is_directory = entry.is_dir(follow_symlinks=False)
         if self._has_globs:
             self._match(path, is_directory=is_directory)
         if not is_directory:
@@ -194,8 +195,9 @@ class _Visitor:
 
     def _fold(self, path: str, name: str) -> None:
         """Count names that only differ in case from another of their directory, whose entries come in a row."""
-        if len(path) - len(name) != len(self._directory) or not path.startswith(self._directory):
-            self._directory = path[: -len(name)]
+        directory = path[: -len(name)]
+        if directory != self._directory:
+            self._directory = directory
             self._folded.clear()
         folded = name.casefold()
         if folded in self._folded:
