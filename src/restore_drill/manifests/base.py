@@ -147,8 +147,8 @@ class Source:
     def pieces(self) -> Iterator[str]:
         """All of it as text in pieces of whole lines, for a format that need not have it in memory at once."""
         with self._open(self.name, self.name) as file:
-            while lines := file.readlines(_PIECE):
-                yield text_of(b"".join(lines))
+            while piece := file.read(_PIECE):
+                yield text_of(piece + file.readline())
 
     def lines(self, remedy: str) -> Iterator[tuple[int, str]]:
         """All of it line by line, each with its number from 1 and without its end.

@@ -23,6 +23,9 @@ _MOST_BATCH = 64
 #: The format whose reader says what is wrong where no format recognises anything.
 _USUAL = "sums"
 
+#: What every Python has, and makes without a call of ours between: it is asked for once a file.
+_PLAIN: dict[str, Callable[..., digests.Hasher]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+
 Span = tuple[int, int]
 
 
@@ -208,6 +211,8 @@ def _maker(algorithm: str) -> Callable[..., digests.Hasher]:
     Raises:
         CouldNotVerify: A library is missing; the remedy names the extra.
     """
+    if algorithm in _PLAIN:
+        return _PLAIN[algorithm]
     digests.new(algorithm)
     known = digests.find(algorithm)
     return known.make if known else partial(digests.new, algorithm)
