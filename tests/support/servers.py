@@ -192,6 +192,19 @@ def _first_that_answers(start: Callable[[], S3Server], attempts: int = 3) -> S3S
     raise RuntimeError(f"the server did not start in {attempts} attempts")
 
 
+def wait_for_port(process: subprocess.Popen[bytes], port: int, name: str) -> None:
+    """Wait until a server that was just started takes connections."""
+    until = time.monotonic() + READY_DEADLINE
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"{name} did not start")
+
+
 def _is_ready(server: S3Server) -> bool:
     until = time.monotonic() + READY_DEADLINE
     while server.process.poll() is None and time.monotonic() < until:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.servers import READY_DEADLINE, free_ports
+from tests.support.servers import free_ports, wait_for_port
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 
@@ -77,20 +75,8 @@ def sshd(directory: Path, require_program: Callable[[str], str], *sftp_options: 
             [program, "-D", "-e", "-f", directory / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        _wait(process, port)
+        wait_for_port(process, port, "sshd")
         yield SshServer(directory, port, getpass.getuser())
     finally:
         process.kill()
         process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    until = time.monotonic() + READY_DEADLINE
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("sshd did not start")

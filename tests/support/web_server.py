@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.servers import READY_DEADLINE, certificate, free_ports
+from tests.support.servers import certificate, free_ports, wait_for_port
 
 
 @dataclass(frozen=True)
@@ -104,20 +102,8 @@ def nginx(directory: Path, require_program: Callable[[str], str]) -> Iterator[We
         [program, "-p", directory, "-e", directory / "error.log", "-c", directory / "conf"], stdin=subprocess.DEVNULL
     )
     try:
-        _wait(process, port)
+        wait_for_port(process, port, "nginx")
         yield WebServer(directory, port, tls, expired)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    until = time.monotonic() + READY_DEADLINE
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("nginx did not start")

@@ -178,6 +178,23 @@ def trailing(codec: str, unit: str, position: int) -> BackupFailed:
     )
 
 
+def another_member(source: Source, codec: str, magic: bytes, *, is_first: bool) -> bool:
+    """Whether one more member of a format begins here whose members may stand in a row, with zeros behind the last.
+
+    Raises:
+        BackupFailed: Something else stands here; or, of the first, nothing at all.
+    """
+    start = source.peek(len(magic))
+    if start == magic:
+        return True
+    if is_first:
+        raise foreign(codec, start, magic) if start else empty(codec)
+    source.skip_zeros()
+    if source.peek(1):
+        raise trailing(codec, "member", source.position)
+    return False
+
+
 def foreign(codec: str, start: bytes, *magics: bytes) -> BackupFailed:
     """The error for a stream that begins as none of the format's beginnings, or in the middle of one."""
     if any(magic.startswith(start) for magic in magics):

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from isal import igzip_lib
 
-from restore_drill.codecs._source import Ended, Refused, Source, empty, foreign, member, trailing, truncated
+from restore_drill.codecs._source import Ended, Refused, Source, another_member, member, truncated
 from restore_drill.codecs.base import Codec, damaged, library
 
 _MAGIC = b"\x1f\x8b"
@@ -40,24 +40,13 @@ class GzipCodec(Codec):
     def decode(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Decompress all members; see :meth:`Codec.decode`."""
         source, self._members = Source(chunks), 0
-        while self._another(source):
+        while another_member(source, self.name, _MAGIC, is_first=not self._members):
             self._members += 1
             yield from self._member(source)
 
     def facts(self) -> dict[str, Any]:
         """How many members there were, and which library read them."""
         return {"members": self._members, "library": library("isal")}
-
-    def _another(self, source: Source) -> bool:
-        start = source.peek(len(_MAGIC))
-        if start == _MAGIC:
-            return True
-        if not self._members:
-            raise foreign(self.name, start, _MAGIC) if start else empty(self.name)
-        source.skip_zeros()
-        if source.peek(1):
-            raise trailing(self.name, "member", source.position)
-        return False
 
     def _member(self, source: Source) -> Iterator[bytes]:
         decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP_NO_HDR_VER)
