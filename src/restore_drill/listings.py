@@ -17,6 +17,8 @@ _LENGTHS = struct.Struct(">II")
 HELD, UNCHANGED, DIRECTORY, SOURCE, TARGET = b"Y", b"N", b"D", b"R", b"T"
 #: A name that the archive holds and that not every machine can make: a device, a FIFO.
 SPECIAL = b"-"
+#: When the directory itself was last changed by its file system's account (``ctime``): seconds since the epoch.
+CHANGED = b"@"
 
 
 class Entry(NamedTuple):

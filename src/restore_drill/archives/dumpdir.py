@@ -15,7 +15,7 @@ from pathlib import Path
 from restore_drill.archives.headers import damaged
 from restore_drill.archives.names import MAX_NAME, hostile, normalise
 from restore_drill.archives.writing import full
-from restore_drill.listings import DIRECTORY, HELD, SOURCE, SPECIAL, TARGET, UNCHANGED, Listing, beside, pack
+from restore_drill.listings import CHANGED, DIRECTORY, HELD, SOURCE, SPECIAL, TARGET, UNCHANGED, Listing, beside, pack
 from restore_drill.quantities import format_size
 
 #: A directory of two million names takes about this much.
@@ -26,12 +26,13 @@ _TEMPORARY = b"X"
 _LOOK_EVERY = 32 << 20
 
 
-def parse(directory: bytes, data: bytes) -> Listing:
+def parse(directory: bytes, data: bytes, changed: int = 0) -> Listing:
     """Check a dumpdir, and give it in the form that engines read.
 
     Args:
         directory: The member's name as it stands in the archive.
         data: The dumpdir.
+        changed: The directory's ``ctime`` in seconds since the epoch, 0 when the archive does not state it.
 
     Raises:
         BackupFailed: It is malformed, or names something outside its directory or the tree (stage ``unpack``).
@@ -67,6 +68,8 @@ def parse(directory: bytes, data: bytes) -> Listing:
         body += (code, name, b"\0")
     if expected:
         raise damaged("lists half a renaming of a directory")
+    if changed > 0:
+        body += (CHANGED, b"%d" % changed, b"\0")
     return Listing(normalise(directory), b"".join(body))
 
 

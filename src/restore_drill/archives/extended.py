@@ -21,7 +21,7 @@ MOST_PAX_BYTES = 64 << 20
 _MOST_EXTENTS = 4 << 20
 
 _LENGTH = re.compile(rb"([1-9][0-9]{0,8}) ")
-_USED = frozenset({b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid"})
+_USED = frozenset({b"path", b"linkpath", b"size", b"mtime", b"ctime", b"uid", b"gid"})
 _GNU = (b"GNU.sparse.", b"GNU.volume.", b"GNU.dumpdir")
 
 
@@ -106,6 +106,14 @@ class Extra:
             return int((seconds * 10**9).to_integral_value("ROUND_FLOOR"))
         except (InvalidOperation, UnicodeDecodeError) as problem:
             raise damaged("has a time that cannot be read") from problem
+
+    def changed(self) -> int:
+        """``ctime`` in whole seconds since the epoch, 0 where none is stated that makes sense: nothing is set to it."""
+        try:
+            seconds = int(self.values.get(b"ctime", b"0").partition(b".")[0])
+        except ValueError:
+            return 0
+        return seconds if 0 < seconds < 2**40 else 0
 
 
 def pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -92,6 +92,19 @@ def parse(block: bytes) -> Header:
     return Header(name, bits & 0o7777, owner, group, length, seconds, kind, target, device)
 
 
+def gnu_changed(block: bytes) -> int:
+    """``ctime`` in seconds since the epoch, which GNU tar states in incremental archives of its own format; else 0.
+
+    Source: ``struct oldgnu_header`` in ``src/tar.h`` of GNU tar: 12 bytes at offset 357.
+    """
+    if block[257:265] != b"ustar  \0":
+        return 0
+    try:
+        return max(number(block[357:369]), 0)
+    except ValueError:
+        return 0
+
+
 def number(field: bytes) -> int:
     """A numeric field; a blank one is 0.
 

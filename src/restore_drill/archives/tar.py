@@ -19,7 +19,7 @@ from restore_drill.archives.blocks import CUT, Blocks
 from restore_drill.archives.dumpdir import MOST_DUMPDIR_BYTES
 from restore_drill.archives.dumpdir import parse as parse_dumpdir
 from restore_drill.archives.extended import MOST_NAME_BYTES, MOST_PAX_BYTES, Extents, Extra, old_gnu_map, pax_map
-from restore_drill.archives.headers import BLOCK, ZERO_BLOCK, Header, damaged, is_header, parse
+from restore_drill.archives.headers import BLOCK, ZERO_BLOCK, Header, damaged, gnu_changed, is_header, parse
 from restore_drill.archives.members import ATTRIBUTES_DROPPED, SPECIAL, Member, Tree, Type
 from restore_drill.archives.names import normalise
 from restore_drill.errors import BackupFailed
@@ -152,7 +152,8 @@ class _Reading:
         if kind is None:
             self._file(header, name, size, extra, mtime, block)
         else:
-            self._without_data(header, kind, size, name, values.get(b"GNU.dumpdir"))
+            changed = extra.changed() or gnu_changed(block)
+            self._without_data(header, kind, size, name, values.get(b"GNU.dumpdir"), changed)
             member = Member(name, kind, 0, header.mode, mtime, header.uid, header.gid, target, header.device)
             self._tree.add(member._replace(attributes=extra.attributes))
             if kind in SPECIAL and self._tree.listings is not None:
@@ -196,7 +197,9 @@ class _Reading:
             raise _failed("the archive ends inside a map of holes")
         return block
 
-    def _without_data(self, header: Header, kind: Type, size: int, name: bytes, dumpdir: bytes | None = None) -> None:
+    def _without_data(
+        self, header: Header, kind: Type, size: int, name: bytes, dumpdir: bytes | None = None, changed: int = 0
+    ) -> None:
         """Take in what a member that needs no data brings along.
 
         Old archivers state the size of a linked file without its data; POSIX allows the data after a hard link; the
@@ -205,7 +208,7 @@ class _Reading:
         if header.type == b"D":
             dumpdir, size = self._small(size, MOST_DUMPDIR_BYTES), 0
         if dumpdir and kind is Type.DIRECTORY:
-            self._tree.list(parse_dumpdir(name, dumpdir))
+            self._tree.list(parse_dumpdir(name, dumpdir, changed))
         if not size or is_header(following := self._blocks.peek()) or following in (ZERO_BLOCK, b""):
             return
         if kind is not Type.HARDLINK:

@@ -65,9 +65,11 @@ def join(call: Call, *, trees: Sequence[str], root: str, not_archived: Sequence[
     )
     try:
         chain.expect(first, descriptor)
-        for tree in later:
+        chain.follow(first, 1)
+        for number, tree in enumerate(later, 2):
             over = open_root(tree)
             try:
+                chain.follow(tree, number)
                 chain.apply(tree)
                 chain.expect(tree, over)
                 overlay(descriptor, over)

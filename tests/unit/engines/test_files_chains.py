@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -107,6 +108,34 @@ def test_every_link_that_brought_or_took_a_name_is_missed(tmp_path: Path, requir
     assert caught.value.stage is Stage.CHAIN and "incremental=" in caught.value.remedy
     with pytest.raises(BackupFailed, match="counts on"):
         joined(tmp_path / "swapped", [archives[0], archives[2], archives[1], *archives[3:]])
+
+
+def changed_on(day: int, data: bytes) -> bytes:
+    """The archive of some later day: the times at which the file system changed its directories, and nothing else."""
+    moved = bytearray(data)
+    for at in header_offsets(data):
+        if data[at + 156 : at + 157] == b"D":
+            moved[at + 357 : at + 369] = b"%011o\0" % (int(data[at + 357 : at + 368], 8) + day * 86400)
+            moved[at + 148 : at + 156] = b" " * 8
+            moved[at + 148 : at + 156] = b"%06o\0 " % sum(moved[at : at + 512])
+    return re.sub(rb"(?<= ctime=)[0-9]+", lambda found: b"%d" % (int(found[0]) + day * 86400), bytes(moved))
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+def test_links_that_changed_places_are_told_by_the_times_of_their_directories(
+    tmp_path: Path, require_program: Require, form: str
+) -> None:
+    """Where only contents change from night to night, the names fit in any order."""
+    changes: list[Tree] = [{"d/a": f"{night}", "b": "always"} for night in range(4)]
+    archives, _ = nights(require_program("tar"), tmp_path, changes, f"--format={form}")
+    archives = [changed_on(night, data) for night, data in enumerate(archives)]
+    assert (joined(tmp_path / "in-order", archives) / "d/a").read_text() == "3"
+    with pytest.raises(BackupFailed, match=r"out of order: archive 3 was made before the one that it should") as caught:
+        joined(tmp_path / "swapped", [archives[0], archives[2], archives[1], archives[3]])
+    assert caught.value.stage is Stage.CHAIN
+    with pytest.raises(BackupFailed, match="out of order: archive 4"):
+        joined(tmp_path / "last-two", [archives[0], archives[1], archives[3], archives[2]])
+    joined(tmp_path / "twice", [archives[0], archives[1], archives[1]])
 
 
 def nights(tar: str, root: Path, changes: Sequence[Tree], *options: str) -> tuple[list[bytes], Path]:

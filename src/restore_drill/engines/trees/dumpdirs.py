@@ -16,15 +16,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from restore_drill.engines.trees.walk import OPEN_DIRECTORY
 from restore_drill.errors import BackupFailed
-from restore_drill.listings import DIRECTORY, HELD, SOURCE, SPECIAL, TARGET, UNCHANGED, Listing, read
+from restore_drill.listings import CHANGED, DIRECTORY, HELD, SOURCE, SPECIAL, TARGET, UNCHANGED, Listing, read
 from restore_drill.model import Stage
 
 #: Told whether a path (relative to the root) need not be in any archive.
 LeftOut = Callable[[str], bool]
+#: Seconds by which a clock may have been set back between two archives.
+_CLOCK = 300
 #: Names that an error carries in its details.
 _NAMED = 20
 
@@ -51,6 +54,28 @@ class Chain:
     astray: int = 0
     _lost: set[bytes] = field(default_factory=set)
     _special: set[bytes] = field(default_factory=set)
+    _changed: dict[bytes, int] = field(default_factory=dict)
+
+    def follow(self, tree: Path, number: int) -> None:
+        """Hold the next archive against the one before it: directories change forward in time.
+
+        Lists name what is there and not what it holds, so that two archives which took each other's place may fit in
+        by their names. The times at which the file system changed the directories cannot be set by anybody, and every
+        archive states those of all directories.
+
+        Raises:
+            BackupFailed: It was made before the one that it should follow (stage ``chain``).
+        """
+        before, now = self._changed, _changes(tree)
+        self._changed = now
+        both = before.keys() & now.keys()
+        if (
+            not both
+            or max(now.values()) > max(before.values()) - _CLOCK
+            or any(now[path] > before[path] for path in both)
+        ):
+            return
+        raise _backwards(number, max(before.values()), max(now.values()))
 
     def apply(self, tree: Path) -> None:
         """Move and delete what the lists of the next archive say, before its own tree is laid over this one."""
@@ -186,6 +211,15 @@ class Chain:
         self._lost = {path for path in self._lost if not path.startswith(prefix) or _stays(path[len(prefix) :], listed)}
 
 
+def _changes(tree: Path) -> dict[bytes, int]:
+    return {
+        listing.directory: int(entry.name)
+        for listing in read(tree)
+        for entry in listing.entries()
+        if entry.code == CHANGED
+    }
+
+
 def _moves(listing: Listing) -> list[tuple[bytes, bytes]]:
     """What was renamed to what, in order.
 
@@ -268,6 +302,20 @@ def _broken(paths: list[bytes], archives: int) -> BackupFailed:
         stage=Stage.CHAIN,
         details=_named(paths),
     )
+
+
+def _backwards(number: int, before: int, now: int) -> BackupFailed:
+    return BackupFailed(
+        f"the chain is out of order: archive {number} was made before the one that it should follow (its directories "
+        f"were last changed at {_moment(now)}, those of the one before at {_moment(before)})",
+        remedy="Give the archives their right names; if they have them, the system was set back to an older state: "
+        "take a full backup now.",
+        stage=Stage.CHAIN,
+    )
+
+
+def _moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _files(count: int) -> str:
