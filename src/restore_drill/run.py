@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from restore_drill.choosing import Choice, choose
 from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
-from restore_drill.plan import Plan, PlannedCopy
-from restore_drill.registry import store_of
+from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
+from restore_drill.registry import load, store_of
 from restore_drill.state import open_state
 from restore_drill.stores.base import Store
 
@@ -74,6 +75,7 @@ class Run:
         id: The run's name, the same in every worker.
         directory: Where it is written: ``reports/<run id>``.
         clock: The time, in seconds since the epoch.
+        sandboxes: Why kinds of sandboxes cannot be used here, as far as that was found out: see ``choosing.choose``.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Run:
     options: RunOptions = RunOptions()
     clock: Callable[[], float] = time.time
     progress: Progress = field(default_factory=Silent)
+    sandboxes: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
 
     @cached_property
@@ -103,6 +106,18 @@ class Run:
     def machine(self) -> str:
         """What drills run on, for evidence."""
         return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+
+    def sandbox_of(self, target: PlannedTarget) -> Choice:
+        """The kind of sandbox that a target is restored in.
+
+        Raises:
+            CouldNotVerify: This machine has none for it.
+        """
+        model = target.model.sandbox
+        for kind, why in self.plan.passed_over:
+            self.sandboxes.setdefault(kind, why)
+        kinds = load("engines", target.model.engine).sandboxes
+        return choose(model.kind, kinds, model.options, model.given, self.sandboxes)
 
     def store(self, copy: PlannedCopy) -> Store:
         """The store of a copy; one connection a store and process."""

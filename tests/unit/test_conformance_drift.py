@@ -110,6 +110,13 @@ def test_every_registered_name_is_checked_against_its_contract() -> None:
     assert unchecked(sources()) == []
 
 
+def test_every_sandbox_is_checked_with_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SUITES, "sandboxes", "ProgramsConformance")
+    assert [missing for missing in unchecked(sources()) if missing.startswith("sandboxes")] == []
+    monkeypatch.setitem(BUILT_IN, "sandboxes", {"forgotten": ("restore_drill.sandboxes.forgotten:Forgotten", "")})
+    assert "sandboxes: forgotten" in unchecked(sources())
+
+
 @pytest.mark.parametrize("plug", BUILT_IN)
 def test_a_name_without_a_suite_is_missed(plug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {**BUILT_IN[plug], "forgotten": (f"restore_drill.{plug}.forgotten:Forgotten", "")}

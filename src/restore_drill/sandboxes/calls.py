@@ -32,6 +32,7 @@ class PendingCall:
         function: ``package.module:name``.
         deadline: Seconds it may take from now on.
         progress: Called with what the function reports.
+        title: What messages call it; the function's name by default.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class PendingCall:
         function: str,
         deadline: float,
         progress: Callable[[Mapping[str, Any]], None] | None = None,
+        title: str = "",
     ) -> None:
         self._worker = worker
-        self._function = function
+        self._name = function
+        self._function = title or function
         self._deadline = deadline
         self._until = time.monotonic() + deadline
         self._progress = progress
@@ -50,6 +53,11 @@ class PendingCall:
         self._settled = False
         self._error: RestoreDrillError | None = None
         self._value: Any = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether its outcome is known."""
+        return self._settled
 
     @property
     def succeeded(self) -> bool:
@@ -84,9 +92,13 @@ class PendingCall:
             raise
         return True
 
+    def allow(self, seconds: float) -> None:
+        """Give it at least some seconds from now to be heard."""
+        self._until = max(self._until, time.monotonic() + seconds)
+
     def begin(self, arguments: Mapping[str, Any], *, fed: bool) -> None:
         """Send the call."""
-        request = {"function": self._function, "arguments": dict(arguments), "until": self._until, "fed": fed}
+        request = {"function": self._name, "arguments": dict(arguments), "until": self._until, "fed": fed}
         self._transmit(lambda: self._worker.send(protocol.frame(protocol.CALL, protocol.dump(request)), self._until))
 
     def feed(self, chunks: Iterable[bytes]) -> None:

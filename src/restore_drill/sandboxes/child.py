@@ -101,10 +101,11 @@ class Prepared:
     Attributes:
         line: The socket for calls.
         crashes: A pipe's writable end, which takes what a crash has to say.
-        rules: A descriptor of the rules on where it may write, or -1.
+        rules: A descriptor of the rules on where it may write, or -1 (a process with a view of its own makes them).
         message: What the host asked for: paths and limits.
         isolation: What is in force already.
         out_of_memory: The answer that needs no more memory.
+        stdin: What programs that it starts read, or -1 for nothing.
     """
 
     line: socket.socket
@@ -113,26 +114,29 @@ class Prepared:
     message: Mapping[str, Any]
     isolation: Isolation
     out_of_memory: bytes
+    stdin: int = -1
 
     def close(self) -> None:
         """Close all descriptors."""
         self.line.close()
-        for descriptor in (self.crashes, self.rules):
+        for descriptor in (self.crashes, self.rules, self.stdin):
             if descriptor >= 0:
                 os.close(descriptor)
 
 
 def prepare(message: Mapping[str, Any], descriptors: list[int], isolation: Isolation) -> Prepared:
     """Make what a process needs that is about to be forked; takes over the descriptors."""
-    line, crashes = descriptors
+    line, crashes, *more = descriptors
     rules = -1
     try:
-        rules = confinement.writing_rules(isolation, message["directory"])
+        if "hide" not in message:
+            rules = confinement.writing_rules(isolation, message["writable"])
     except OSError:
-        os.close(line)
-        os.close(crashes)
+        for descriptor in descriptors:
+            os.close(descriptor)
         raise
-    return Prepared(socket.socket(fileno=line), crashes, rules, message, isolation, _out_of_memory(message["limits"]))
+    last_words = _out_of_memory(message["limits"])
+    return Prepared(socket.socket(fileno=line), crashes, rules, message, isolation, last_words, *more)
 
 
 def run(prepared: Prepared, inherited: Iterable[int]) -> NoReturn:
@@ -145,10 +149,35 @@ def run(prepared: Prepared, inherited: Iterable[int]) -> NoReturn:
     status = 1
     try:
         os.dup2(prepared.crashes, 2)
+        if prepared.stdin >= 0:
+            os.dup2(prepared.stdin, 0)
+            os.close(prepared.stdin)
         for descriptor in (*inherited, prepared.crashes):
             os.close(descriptor)
-        _confine(prepared)
-        _serve(prepared)
+        try:
+            _confine(prepared)
+        except OSError as problem:
+            _refuse(prepared, problem)
+        else:
+            _serve(prepared.line, prepared.message, prepared.out_of_memory)
+        status = 0
+    except BaseException:
+        os.write(2, traceback.format_exc().encode()[-4000:])
+    finally:
+        os._exit(status)
+
+
+def serve(line: socket.socket, message: Mapping[str, Any]) -> NoReturn:
+    """Serve calls in a process that a container confines.
+
+    Args:
+        line: The socket for calls.
+        message: Its ``work`` directory and ``limits``.
+    """
+    status = 1
+    try:
+        confinement.limit(*(message["limits"][name] for name in ("memory", "file_size", "open_files")))
+        _serve(line, message, _out_of_memory(message["limits"]))
         status = 0
     except BaseException:
         os.write(2, traceback.format_exc().encode()[-4000:])
@@ -177,21 +206,49 @@ def _confine(prepared: Prepared) -> None:
     if prepared.isolation.processes == "shared":
         kernel.become_subreaper()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    confinement.drop_admin(prepared.isolation)
+    rules = _arrange(prepared)
+    if account := prepared.message.get("account"):
+        confinement.become(*account)
+        # A change of user undoes it.
+        kernel.end_with_parent(signal.SIGKILL)
+    else:
+        confinement.drop_admin(prepared.isolation)
     # What functions print goes nowhere; descriptor 2 takes a crash's last words and never waits for a reader.
     sys.stderr = sys.stdout
     os.chdir(prepared.message["work"])
-    if prepared.rules >= 0:
-        kernel.obey(prepared.rules)
-        os.close(prepared.rules)
+    if rules >= 0:
+        kernel.obey(rules)
+        os.close(rules)
     limits = prepared.message["limits"]
-    confinement.limit(limits["memory"], limits["file_size"], limits["open_files"])
+    confinement.limit(limits["memory"], limits["file_size"], limits["open_files"], prepared.message.get("tasks"))
     gc.enable()
 
 
-def _serve(prepared: Prepared) -> None:
-    line, limits = prepared.line, prepared.message["limits"]
-    work = Path(prepared.message["work"])
+def _arrange(prepared: Prepared) -> int:
+    """Make the process's own view of the file system, if it is to have one, and return its rules for writing."""
+    message = prepared.message
+    if "hide" not in message:
+        return prepared.rules
+    confinement.arrange(message["hide"], message["show"])
+    return confinement.writing_rules(prepared.isolation, message["writable"])
+
+
+def _refuse(prepared: Prepared, problem: OSError) -> None:
+    """Answer the first call with the reason why none is served: nothing hostile was touched."""
+    _, size = protocol.HEADER.unpack(receive(prepared.line, protocol.HEADER.size))
+    request = json.loads(receive(prepared.line, size))
+    error = CouldNotVerify(
+        f"a sandbox process cannot be cut off as it should be: {problem.strerror}",
+        looked_at=str(problem.filename or ""),
+        remedy="Look at what this machine or the container around it allows; see the details.",
+        details=_trace(problem),
+    )
+    call = ServedCall(prepared.line, Path(prepared.message["work"]), request)
+    call.answer(protocol.LAST_FAILURE, protocol.dump(protocol.encode_error(error)))
+
+
+def _serve(line: socket.socket, message: Mapping[str, Any], out_of_memory: bytes) -> None:
+    work, limits = Path(message["work"]), message["limits"]
     while True:
         try:
             kind, size = protocol.HEADER.unpack(receive(line, protocol.HEADER.size))
@@ -207,7 +264,7 @@ def _serve(prepared: Prepared) -> None:
             answer = None
         if answer is None:
             # The words were prepared while there was memory; the next call gets a fresh process.
-            call.answer(protocol.LAST_FAILURE, prepared.out_of_memory)
+            call.answer(protocol.LAST_FAILURE, out_of_memory)
             return
         kind, payload = answer
         call.answer(protocol.BUSY_RESULT if kind == protocol.RESULT and _is_busy() else kind, payload)

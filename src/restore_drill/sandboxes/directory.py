@@ -5,26 +5,27 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-from restore_drill.errors import CouldNotVerify, DeadlineExceeded, UsageProblem
-from restore_drill.process import Completed
-from restore_drill.quantities import format_size
-from restore_drill.sandboxes import launcher, programs, protocol, workspace
-from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
+from restore_drill.errors import CouldNotVerify, RestoreDrillError, UsageProblem
+from restore_drill.sandboxes import admission, launcher, protocol, workspace
+from restore_drill.sandboxes.base import Disposal, Ground, Limits, Need, Sandbox, SandboxOptions
 from restore_drill.sandboxes.calls import PendingCall
+from restore_drill.sandboxes.equipment import Equipment, prepare, take_back
+from restore_drill.sandboxes.found import check_version, find_programs
+from restore_drill.sandboxes.running import RunningProgram, as_input
 from restore_drill.sandboxes.servers import DirectoryServer
+from restore_drill.sandboxes.watching import DiskWatch
 from restore_drill.sandboxes.worker import Worker
 
-#: Seconds more than a program's own deadline, in which its end is reported.
-_MARGIN = 5.0
-
-
+#: Seconds in which the permissions of what was restored are put right.
+_ADMITTED_WITHIN = 3600.0
+#: Seconds in which a program says its version.
+_VERSION_WITHIN = 60.0
 #: Sandboxes that one process serves at most, one after another.
 _SERVES = 100
 
@@ -58,12 +59,29 @@ class DirectorySandbox(Sandbox):
         name: What it is for, ditto; one that was handed on keeps the name of the first.
         limits: What its processes may use.
         circle: Within which it may be handed on.
+        options: Memory and processes, where they differ from ``limits``.
     """
 
     name = "directory"
+    understands = frozenset({"memory", "processes", "disk"})
 
-    def __init__(self, base: Path, *, run: str, name: str, limits: Limits, circle: str = "") -> None:
-        self.limits = limits
+    def __init__(
+        self,
+        base: Path,
+        *,
+        run: str,
+        name: str,
+        limits: Limits,
+        circle: str = "",
+        options: SandboxOptions | None = None,
+    ) -> None:
+        options = options or SandboxOptions()
+        self.limits = replace(
+            limits,
+            memory=options.memory or limits.memory,
+            tasks=options.processes or limits.tasks,
+            disk=options.disk or limits.disk,
+        )
         self._circle = circle
         self._base = base
         self._run = run
@@ -76,6 +94,8 @@ class DirectorySandbox(Sandbox):
         self._disposal: Disposal | None = None
         self._served = 0
         self._plain = True
+        self._equipment: Equipment | None = None
+        self._watch: DiskWatch | None = None
 
     def __enter__(self) -> Self:
         """Create the work directory.
@@ -97,8 +117,9 @@ class DirectorySandbox(Sandbox):
             ) from problem
         self.work = self._place.work
         self._disposal = None
+        self._watch = None
         self._served, self._plain = 1, True
-        _undisposed.add(self)
+        undisposed.add(self)
         if spare:
             self._served += spare.served
             self._worker = spare.worker
@@ -136,35 +157,67 @@ class DirectorySandbox(Sandbox):
             pending.feed(feed)
         return pending
 
-    def exec(self, argv: Sequence[str], *, deadline: float, stdin: bytes = b"") -> Completed:
-        """Run a program in the work directory to its end; see :meth:`Sandbox.exec`."""
-        self._plain = False
-        arguments = {"argv": list(argv), "deadline": deadline}
-        try:
-            completed = programs.decode(
-                self.call(programs.RUN, arguments, deadline=deadline + _MARGIN, feed=(stdin,) if stdin else ())
-            )
-        except DeadlineExceeded:
-            # What the program started may have left its process group; the process's end reaches that, too.
-            if self._worker is not None:
-                self._worker.end()
-            raise
-        if completed.returncode == -signal.SIGXFSZ:
-            raise CouldNotVerify(
-                f"the program {Path(argv[0]).name} wrote a file beyond the sandbox's limit of "
-                f"{format_size(self.limits.file_size)}",
-                remedy="Raise the limit if the backup is that big.",
-                details=tuple(completed.stderr.decode(errors="replace").splitlines()[-20:]),
-            )
-        return completed
+    def equip(self, need: Need) -> Ground:
+        """Have the programs of a system ready; see :meth:`Sandbox.equip`.
 
-    def start(self, argv: Sequence[str], *, ready: Callable[[], bool], deadline: float) -> DirectoryServer:
+        They are this machine's own. As root, they run as the system's account or as ``nobody``.
+        """
+        place = self._in_use()
+        self._plain = False
+        if self._equipment is not None:
+            raise UsageProblem("the sandbox is equipped already", remedy="Make another one.")
+        found = find_programs(need)
+        equipment = self._equipment = prepare(need, found, place, launcher.current().isolation(), self.limits)
+        try:
+            version = self._version(need, found)
+        except BaseException:
+            self._equipment = None
+            take_back(place, equipment.sockets)
+            raise
+        programs_fact = f"{need.system} {version}".strip()
+        ground = replace(equipment.ground, facts={**equipment.ground.facts, "programs": programs_fact})
+        self._equipment = replace(equipment, ground=ground)
+        self._watch = DiskWatch((place.data, place.home), self.limits.disk, self._kill_programs)
+        return ground
+
+    def admit(self, path: Path) -> str:
+        """Let programs read a file or directory of the work directory; see :meth:`Sandbox.admit`."""
+        place, equipment = self._in_use(), self._equipment
+        if equipment is None:
+            raise UsageProblem("the sandbox is not equipped", remedy="Equip it before something is admitted.")
+        seen = equipment.path_of(path, place)
+        group = equipment.account.group if equipment.account.change else None
+        arguments = {"path": str(path.relative_to(place.work)), "group": group}
+        self.call(admission.ADMIT, arguments, deadline=_ADMITTED_WITHIN)
+        return seen
+
+    def begin(
+        self, argv: Sequence[str], *, deadline: float, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> RunningProgram:
+        """Run a program in a process of its own; see :meth:`Sandbox.begin`. Any thread may do so."""
+        self._plain = False
+        descriptor = as_input(stdin)
+        try:
+            worker = self._new_worker(for_programs=True, stdin=descriptor)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        return RunningProgram(worker, argv, deadline, self._variables(environment), self._retire, self._why)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        ready: Callable[[], bool],
+        deadline: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> DirectoryServer:
         """Start a server and wait until ``ready`` is true; see :meth:`Sandbox.start`.
 
         It has a process of its own, so that a call that is killed leaves it up.
         """
         self._plain = False
-        server = DirectoryServer(self._new_worker(), argv)
+        server = DirectoryServer(self._new_worker(for_programs=True), argv, self._variables(environment), self._why)
         server.await_ready(ready, deadline)
         return server
 
@@ -174,8 +227,15 @@ class DirectorySandbox(Sandbox):
         return {
             "kind": self.name,
             "user": os.geteuid(),
-            "limits": {"memory": limits.memory, "file_size": limits.file_size, "open_files": limits.open_files},
+            "limits": {
+                "memory": limits.memory,
+                "file_size": limits.file_size,
+                "open_files": limits.open_files,
+                "processes": limits.tasks,
+                "disk": limits.disk,
+            },
             **launcher.current().isolation().facts(),
+            **(self._equipment.facts() if self._equipment else {}),
         }
 
     def dispose(self, *, keep: bool = False, reuse: bool = False) -> Disposal:
@@ -185,6 +245,8 @@ class DirectorySandbox(Sandbox):
         if reuse and not keep and self._leave_to_next():
             self._disposal = Disposal()
             return self._disposal
+        if self._watch is not None:
+            self._watch.stop()
         for worker in self._workers:
             if not worker.ended:
                 worker.end()
@@ -192,10 +254,13 @@ class DirectorySandbox(Sandbox):
         running = [worker for worker in self._workers if not worker.ended]
         self._workers = running
         self._worker = self._pending = None
+        stripped = [] if running else self._strip()
         self._disposal = self._clear(keep, running)
+        if stripped:
+            self._disposal = Disposal((*self._disposal.left, *stripped), "some of it cannot be removed")
         if not self._disposal.left:
             self._place = None
-            _undisposed.discard(self)
+            undisposed.discard(self)
         return self._disposal
 
     def _take_spare(self, directory: workspace.RunDirectory) -> _Spare | None:
@@ -227,7 +292,7 @@ class DirectorySandbox(Sandbox):
             return False
         directory.spare = _Spare(place, worker, self._served, self._circle)
         self._workers, self._worker, self._pending, self._place = [], None, None, None
-        _undisposed.discard(self)
+        undisposed.discard(self)
         return True
 
     def _clear(self, keep: bool, running: list[Worker]) -> Disposal:
@@ -251,24 +316,64 @@ class DirectorySandbox(Sandbox):
         worker.end()
         worker.let_go()
         if worker.ended:
-            self._workers.remove(worker)
+            with contextlib.suppress(ValueError):
+                self._workers.remove(worker)
 
-    def _new_worker(self) -> Worker:
-        if self._place is None:
-            raise UsageProblem("the sandbox is not in use", remedy="Use it between entering and disposal.")
-        place = self._place
-        settings = {"directory": str(place.directory), "work": str(place.work), "scratch": str(place.scratch)}
-        worker = Worker(settings, self.limits)
+    def _new_worker(self, *, for_programs: bool = False, stdin: int = -1) -> Worker:
+        place, equipment = self._in_use(), self._equipment
+        if equipment is not None and for_programs:
+            settings = equipment.settings
+        else:
+            settings = {"work": str(place.work), "scratch": str(place.scratch), "writable": [str(place.directory)]}
+        worker = Worker(settings, self.limits, stdin)
         self._workers.append(worker)
         return worker
+
+    def _in_use(self) -> workspace.Place:
+        if self._place is None:
+            raise UsageProblem("the sandbox is not in use", remedy="Use it between entering and disposal.")
+        return self._place
+
+    def _variables(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        return {**(self._equipment.environment if self._equipment else {}), **(more or {})}
+
+    def _version(self, need: Need, found: Mapping[str, Path]) -> str:
+        """The version of the programs, as the first of them says it.
+
+        Raises:
+            ProgramMissing: It is not the one that is needed.
+        """
+        if not need.programs:
+            return need.version
+        said = self.exec([need.programs[0], "--version"], deadline=_VERSION_WITHIN)
+        words = b"" if said.returncode else said.stdout + b"\n" + said.stderr
+        return check_version(need, found[need.programs[0]], words.decode(errors="replace"))
+
+    def _kill_programs(self) -> None:
+        for worker in list(self._workers):
+            if worker is not self._worker:
+                worker.kill()
+
+    def _why(self) -> RestoreDrillError | None:
+        return self._watch.problem if self._watch else None
+
+    def _strip(self) -> list[str]:
+        """Take away what :meth:`equip` gave outside the sandbox's directory, and return what is left."""
+        equipment, self._equipment = self._equipment, None
+        return equipment.sockets.close() if equipment else []
 
 
 def close_all() -> list[str]:
     """End this process's sandboxes and their zygote and remove its run directories; returns what is left."""
-    left = [line for sandbox in list(_undisposed) for line in sandbox.dispose().left]
+    left = [line for sandbox in list(undisposed) for line in sandbox.dispose().left]
+    for close in at_end:
+        close()
     launcher.stop()
     return left + workspace.close_all()
 
 
-_undisposed: weakref.WeakSet[DirectorySandbox] = weakref.WeakSet()
+#: Sandboxes of any kind that are still to be disposed of when this process ends.
+undisposed: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+#: What else of other kinds is to be closed once all sandboxes are disposed of.
+at_end: list[Callable[[], None]] = []
 atexit.register(close_all)

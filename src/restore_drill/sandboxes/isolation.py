@@ -18,6 +18,8 @@ class Isolation:
         writes: ``sandbox directory`` (held by Landlock) or ``as the user may``.
         landlock: The version of the kernel's Landlock interface in use, 0 for none.
         capabilities: The powers of root that a sandbox process keeps.
+        mounts: ``own`` (programs see none of the machine's sockets and temporary files) or ``shared``.
+        accounts: Whether programs can be run as another user than this one.
         refused: What the kernel did not allow, and why.
     """
 
@@ -27,6 +29,8 @@ class Isolation:
     writes: str
     landlock: int
     capabilities: tuple[str, ...]
+    mounts: str
+    accounts: bool
     refused: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:

@@ -15,6 +15,14 @@ NEWUSER: Final = 0x10000000
 NEWPID: Final = 0x20000000
 NEWNET: Final = 0x40000000
 
+# mount(2)
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_NOEXEC: Final = 8
+_MS_BIND: Final = 4096
+_MS_REC: Final = 16384
+_MS_PRIVATE: Final = 1 << 18
+
 # prctl(2)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -25,7 +33,10 @@ _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 # capabilities(7)
-CAPABILITIES: Final = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "SYS_ADMIN": 21, "SETFCAP": 31}
+CAPABILITIES: Final = {
+    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SYS_ADMIN": 21,
+    "SETFCAP": 31,
+}  # fmt: skip
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
 # landlock(7)
@@ -78,6 +89,33 @@ def unshare(flags: int) -> None:
 def enter(namespace: int, kind: int) -> None:
     """Enter the namespace a descriptor stands for, see setns(2)."""
     _check(_LIBC.setns(ctypes.c_int(namespace), ctypes.c_int(kind)), "setns")
+
+
+def own_mounts() -> None:
+    """Have a mount namespace of our own, whose changes nobody else sees."""
+    unshare(NEWNS)
+    _mount(b"none", "/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def mount_empty(path: str, size: int, mode: int) -> None:
+    """Hide a directory behind an empty one in memory.
+
+    Args:
+        path: The directory.
+        size: Bytes that fit into it.
+        mode: Its permissions.
+    """
+    _mount(b"tmpfs", path, b"tmpfs", _MS_NOSUID | _MS_NODEV, f"size={size},mode={mode:o}".encode())
+
+
+def mount_again(directory: int, path: str) -> None:
+    """Show a directory that is held open at another path, too."""
+    _mount(f"/proc/self/fd/{directory}".encode(), path, None, _MS_BIND | _MS_REC, None)
+
+
+def mount_processes() -> None:
+    """Have ``/proc`` show the processes of our own namespace only."""
+    _mount(b"proc", "/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
 
 
 def end_with_parent(signal: int) -> None:
@@ -172,6 +210,11 @@ def _allow(rules: int, path: str, actions: int) -> None:
         _check(result, "landlock_add_rule")
     finally:
         os.close(parent)
+
+
+def _mount(source: bytes, path: str, kind: bytes | None, flags: int, options: bytes | None) -> None:
+    result = _LIBC.mount(source, os.fsencode(path), kind, ctypes.c_ulong(flags), options)
+    _check(result, f"mount {path}")
 
 
 def _prctl(option: int, value: int) -> None:

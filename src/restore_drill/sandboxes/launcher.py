@@ -101,18 +101,19 @@ class Launcher:
                 self._isolation = Isolation.from_facts(answer["isolation"])
             return self._isolation
 
-    def fork(self, settings: Mapping[str, Any], line: socket.socket, crashes: int) -> int:
+    def fork(self, settings: Mapping[str, Any], line: socket.socket, crashes: int, stdin: int = -1) -> int:
         """Begin a sandbox process, without waiting for it, and return the number under which it can be ended.
 
         Args:
             settings: Paths and limits for :func:`restore_drill.sandboxes.child.run`.
             line: The socket on which it serves calls; our copy may be closed afterwards.
             crashes: A pipe's writable end for what it writes when it crashes; ditto.
+            stdin: What programs that it starts read, ditto; -1 for nothing.
         """
         with self._lock:
             self._sandboxes += 1
             message = {"do": "fork", "sandbox": self._sandboxes, "path": self._new_path(), "modules": self._modules}
-            self._send({**message, **settings}, (line.fileno(), crashes))
+            self._send({**message, **settings}, (line.fileno(), crashes, *((stdin,) if stdin >= 0 else ())))
             return self._sandboxes
 
     def end(self, sandbox: int, natural: float = 0.0) -> Ending:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from restore_drill import process
+from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.process import BARE_ENVIRONMENT, Completed, ProgramMissing
 from restore_drill.sandboxes.child import FeedAborted, ServedCall
 
@@ -26,19 +26,35 @@ _LOOK_AGAIN = 0.1
 _CANNOT_START = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
-def run(call: ServedCall, argv: Sequence[str], deadline: float) -> dict[str, Any]:
-    """Run a program in the work directory to its end within some seconds; what it reads is the feed."""
-    stdin = b"".join(call.chunks())
-    return encode(process.run(argv, deadline=deadline, stdin=stdin, environment=_environment(), cwd=call.work))
+def run(call: ServedCall, argv: Sequence[str], deadline: float, environment: Mapping[str, str]) -> dict[str, Any]:  # noqa: ARG001 - every function is given its call
+    """Run a program to its end within some seconds; what it reads is this process's own input.
+
+    Its output is cut to the last 4 MiB of each stream.
+    """
+    until = time.monotonic() + deadline
+    program = _start(argv, environment, stdin=None)
+    streams = [stream for stream in (program.stdout, program.stderr) if stream]
+    written = [bytearray() for _ in streams]
+    try:
+        with selectors.DefaultSelector() as selector:
+            for stream, output in zip(streams, written, strict=True):
+                selector.register(stream, selectors.EVENT_READ, output)
+            while selector.get_map():
+                if time.monotonic() > until or not _collect_ready(selector, max(0.0, until - time.monotonic())):
+                    raise _late(argv[0])
+        _await_end(program, argv[0], until)
+    finally:
+        _kill(program)
+    return encode(Completed(program.wait(), *(bytes(output) for output in written)))
 
 
-def serve(call: ServedCall, argv: Sequence[str]) -> dict[str, Any]:
+def serve(call: ServedCall, argv: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
     """Run a program until the feed ends; then end it in order, by force after :data:`GRACE` seconds.
 
     Its output is cut to the last 4 MiB of each stream.
     """
     try:
-        server = _start(argv, call.work)
+        server = _start(argv, environment, stdin=subprocess.DEVNULL)
         streams = [stream for stream in (server.stdout, server.stderr) if stream]
         written = [bytearray() for _ in streams]
         try:
@@ -56,8 +72,8 @@ def encode(completed: Completed) -> dict[str, Any]:
     """A program's end as JSON values."""
     return {
         "returncode": completed.returncode,
-        "stdout": base64.b64encode(completed.stdout).decode(),
-        "stderr": base64.b64encode(completed.stderr).decode(),
+        "stdout": base64.b64encode(completed.stdout[-_OUTPUT_LIMIT:]).decode(),
+        "stderr": base64.b64encode(completed.stderr[-_OUTPUT_LIMIT:]).decode(),
     }
 
 
@@ -70,22 +86,29 @@ def _environment() -> dict[str, str]:
     return {**BARE_ENVIRONMENT, **{name: os.environ[name] for name in ("HOME", "TMPDIR")}}
 
 
-def _start(argv: Sequence[str], work: Path) -> subprocess.Popen[bytes]:
+def _start(argv: Sequence[str], environment: Mapping[str, str], stdin: int | None) -> subprocess.Popen[bytes]:
+    """Start a program in the current directory."""
     try:
         return subprocess.Popen(  # noqa: S603 - argv comes from this package or from the catalogue's own command
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
-            cwd=work,
+            env={**_environment(), **environment},
             start_new_session=True,
         )
     except OSError as problem:
+        if problem.errno == errno.EAGAIN:
+            raise CouldNotVerify(
+                f"the program {Path(argv[0]).name} cannot be started: its account has as many processes as it may",
+                remedy="Raise sandbox.processes if the restored system needs more.",
+            ) from problem
         if problem.errno not in _CANNOT_START:
             raise
+        closed = "Let its account start it: the file, or a directory on the way to it, is closed to others."
         raise ProgramMissing(
-            f"the program {argv[0]} cannot be started: {problem.strerror}", remedy=f"Install {Path(argv[0]).name}."
+            f"the program {argv[0]} cannot be started: {problem.strerror}",
+            remedy=closed if problem.errno == errno.EACCES else f"Install {Path(argv[0]).name}.",
         ) from problem
 
 
@@ -128,6 +151,23 @@ def _stop(server: subprocess.Popen[bytes], streams: list[IO[bytes]], written: li
         # What it wrote last is in the pipes; what others hold open brings no end of file.
         while _collect_ready(selector, 0):
             pass
+
+
+def _await_end(program: subprocess.Popen[bytes], name: str, until: float) -> None:
+    """Wait without collecting the status: as long as that is kept, nobody else's group can have its number."""
+    pause = 0.0005
+    while os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > until:
+            raise _late(name)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+
+
+def _late(name: str) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"the program {Path(name).name} did not end in time",
+        remedy="Raise the deadline if the backup is that big; otherwise find out what holds it up.",
+    )
 
 
 def _collect_ready(selector: selectors.BaseSelector, wait: float) -> bool:

@@ -1,17 +1,22 @@
-"""Remove what runs that were killed left on the disk."""
+"""Remove what runs that were killed left on the disk and in container engines."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import importlib.util
 import os
 from pathlib import Path
 
+from restore_drill.errors import CouldNotVerify
 from restore_drill.sandboxes.removal import remove_tree
-from restore_drill.sandboxes.workspace import KEPT, LOCK, locked, safe_root, unmake
+from restore_drill.sandboxes.workspace import ENGINES, KEPT, LOCK, SHORT, SOCKETS, locked, safe_root, unmake
 
 
-def reap(base: Path, *, kept: bool = False) -> list[Path]:
-    """Remove the run directories of this user that no living process holds, and return them.
+def reap(base: Path, *, kept: bool = False, strays: bool = False) -> list[Path | str]:
+    """Remove the run directories of this user that no living process holds, and return what was removed.
+
+    With each goes first what its process made in container engines; where one does not answer, the directory stays.
 
     Safe against others that reap or start at the same time. What cannot be removed is left for the next time and not
     returned.
@@ -19,25 +24,55 @@ def reap(base: Path, *, kept: bool = False) -> list[Path]:
     Args:
         base: Where runs restore to.
         kept: Remove also what was kept on purpose.
+        strays: Look into the usual container engine for what belongs to runs of which nothing else is left.
 
     Raises:
         CouldNotVerify: The base cannot be used.
     """
-    root = safe_root(base)
-    removed: list[Path] = []
+    removed = _remove_left(safe_root(base))
+    if base != SHORT:
+        # Directories of sockets are always there, and have nothing else in them.
+        with contextlib.suppress(CouldNotVerify):
+            _remove_left(safe_root(SHORT), only=f"{SOCKETS}-")
+    if strays:
+        removed += _remove_strays(safe_root(base))
+    return removed + (_remove_kept(safe_root(base) / KEPT) if kept else [])
+
+
+def _remove_left(root: Path, only: str = "") -> list[Path | str]:
+    removed: list[Path | str] = []
     for path in sorted(root.iterdir()):
-        lock = _claim(root, path)
+        lock = _claim(root, path) if path.name.startswith(only) else None
         if lock is None:
             continue
         try:
-            if not unmake(root, path):
+            made, whole = _remove_made(path)
+            removed += made
+            if whole and not unmake(root, path):
                 removed.append(path)
         finally:
             os.close(lock)
-    return removed + (_remove_kept(root / KEPT) if kept else [])
+    return removed
 
 
-def _remove_kept(directory: Path) -> list[Path]:
+def _remove_made(path: Path) -> tuple[list[str], bool]:
+    """Remove what a process made elsewhere; returns it, and whether nothing is left."""
+    if not (path / ENGINES).exists():
+        return [], True
+    from restore_drill.sandboxes.containers.reaping import reap as reap_engines
+
+    return reap_engines(path)
+
+
+def _remove_strays(root: Path) -> list[str]:
+    if importlib.util.find_spec("docker") is None:
+        return []
+    from restore_drill.sandboxes.containers.reaping import reap_strays
+
+    return reap_strays(root)
+
+
+def _remove_kept(directory: Path) -> list[Path | str]:
     if directory.is_symlink() or not directory.is_dir():
         return []
     return [path for path in sorted(directory.iterdir()) if not remove_tree(path)]

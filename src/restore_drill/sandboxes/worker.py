@@ -26,9 +26,10 @@ class Worker:
     Args:
         settings: Its paths.
         limits: What it may use.
+        stdin: A descriptor for what programs that it starts read; -1 for nothing.
     """
 
-    def __init__(self, settings: Mapping[str, Any], limits: Limits) -> None:
+    def __init__(self, settings: Mapping[str, Any], limits: Limits, stdin: int = -1) -> None:
         self.limits = limits
         self.ended = False
         self.spent = False
@@ -41,7 +42,7 @@ class Worker:
         bounds = {"memory": limits.memory, "file_size": limits.file_size, "open_files": limits.open_files}
         try:
             self._line.setblocking(False)
-            self._number = self._launcher.fork({**settings, "limits": bounds}, theirs, writable)
+            self._number = self._launcher.fork({**settings, "limits": bounds}, theirs, writable, stdin)
         except BaseException:
             self.let_go()
             raise
@@ -112,6 +113,11 @@ class Worker:
         self._line.close()
         self.ended = ending.gone
         return ending
+
+    def kill(self) -> None:
+        """End it from another thread than the one that talks to it, which finds out by itself."""
+        with contextlib.suppress(CouldNotVerify):  # when the zygote is gone, the kernel has ended its children
+            self._launcher.end(self._number)
 
     def crash_text(self) -> tuple[str, ...]:
         """What it wrote when it crashed; not for evidence."""

@@ -26,19 +26,40 @@ from restore_drill.sandboxes.removal import empty_tree, remove_tree
 
 LOCK = "lock"
 KEPT = "kept"
+#: In a run directory: the container engines that its process used, one a line.
+ENGINES = "engines"
+#: The base of directories for sockets, whatever that of sandboxes is: the name of a socket has room for 107 bytes.
+SHORT = Path("/tmp")  # noqa: S108 - what is made in it is private
+#: The label of such a directory.
+SOCKETS = "s"
 #: Characters of a name that become part of a path.
 _NAME = 24
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: Permission to pass through a directory, for those whom it does not belong to.
+_PASSING = stat.S_IXGRP | stat.S_IXOTH
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One sandbox's own directory: ``work`` for what is restored, ``scratch`` for programs' temporary files."""
+    """One sandbox's own directory: ``work`` for what is restored, ``scratch`` for temporary files.
+
+    A system's programs have ``data`` and ``home``, which are made for them.
+    """
 
     directory: Path
     work: Path
     scratch: Path
+
+    @property
+    def data(self) -> Path:
+        """Where servers keep their data."""
+        return self.directory / "data"
+
+    @property
+    def home(self) -> Path:
+        """For temporary files of a system's programs."""
+        return self.directory / "home"
 
 
 class Spare(Protocol):
@@ -145,9 +166,21 @@ def safe_root(base: Path) -> Path:
         raise _unusable(problem.strerror or type(problem).__name__, base) from problem
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
         raise _unusable("it is not a directory of this user", root)
-    if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise _unusable("others may enter it", root)
+    # Passing through is all that the account of a sandbox's programs is given, see let_pass.
+    if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~_PASSING:
+        raise _unusable("others may look into it", root)
     return root
+
+
+def let_pass(path: Path, group: int, *, others: bool) -> None:
+    """Let a directory of ours be passed through, which shows nothing in it, by a group, or as well by anybody."""
+    directory = os.open(path, _OPEN_DIRECTORY)
+    try:
+        if not others:
+            os.fchown(directory, -1, group)
+        os.fchmod(directory, 0o711 if others else 0o710)
+    finally:
+        os.close(directory)
 
 
 @contextlib.contextmanager

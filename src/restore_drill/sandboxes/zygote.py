@@ -7,7 +7,8 @@ that: when it ends, the kernel ends everything in the namespace, however often i
 process adopts its orphans, and when it ends they become the zygote's, which ends them one by one.
 
 The control socket keeps message boundaries. The host sends JSON: paths first, then ``fork`` (not answered: a failure
-shows as the end of the sandbox's own socket) with two descriptors, and ``end`` (answered). Its end ends everything.
+shows as the end of the sandbox's own socket) with two or three descriptors, and ``end`` (answered). Its end ends
+everything.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class Zygote:
 
 def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """The next message and the descriptors that came with it; ``None`` when the host is gone."""
-    data, descriptors, flags, _ = socket.recv_fds(control, _MESSAGE_LIMIT, 2, socket.MSG_CMSG_CLOEXEC)
+    data, descriptors, flags, _ = socket.recv_fds(control, _MESSAGE_LIMIT, 3, socket.MSG_CMSG_CLOEXEC)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise ValueError("a message of the host was cut")
     return (json.loads(data) if data else None), descriptors

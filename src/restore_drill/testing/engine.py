@@ -27,6 +27,7 @@ import pytest
 
 from restore_drill.catalogue.expect import Expect
 from restore_drill.checks.base import Baseline, Check, CheckContext
+from restore_drill.depth import DEPTHS, FULL
 from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Artifact, Finding, Payload, PayloadForm, Snapshot, Stage, Verdict
@@ -98,6 +99,9 @@ class EngineConformance:
         assert self.engine.checks <= set(names("checks"))
         assert self.engine.checks
         assert set(self.engine.sandboxes) <= set(names("sandboxes"))
+        assert FULL in self.engine.depths
+        assert set(self.engine.depths) <= set(DEPTHS)
+        assert all(name.isidentifier() and words for name, words in self.engine.strictness.items())
 
     def test_samples_prove_every_check(self) -> None:
         """At least one good sample, and for every check one that it must catch; names are told apart."""
@@ -141,8 +145,10 @@ class EngineConformance:
             assert judgement.error.stage is not None
 
     def test_evidence_holds_json_values(self, good: Sample, tmp_path: Path) -> None:
-        """Facts survive JSON, whatever they hold, and name no path of this machine."""
+        """Facts survive JSON, whatever they hold, and name no path of this machine; remarks can be strict."""
         facts = self.judge(good, tmp_path).facts
+        remarks = facts.get("integrity", {}).get("remarks", [])
+        assert {remark["rule"] for remark in remarks} <= self.engine.strictness.keys()
         assert json.loads(json.dumps(facts)) == facts
         assert str(tmp_path) not in json.dumps(facts)
 
@@ -313,10 +319,11 @@ def _cases(engine: type[Engine], rule: Expect) -> Iterator[tuple[str, str]]:
         "query": [query.name for query in rule.queries],
         "newest": [""] if rule.newest_record or rule.newest_file else [],
         "files": [""],
+        "smoke": [each.name for each in rule.smoke],
         "integrity": [""],
         "structure": [""],
     }
-    for short in ("integrity", "structure", "rows", "query", "files", "newest"):
+    for short in ("integrity", "structure", "rows", "query", "files", "newest", "smoke"):
         if short in engine.checks:
             yield from ((short, detail) for detail in details[short])
 
@@ -328,6 +335,7 @@ def _questions(restored: Restored) -> dict[str, Any]:
         "rows": restored.row_counts,
         "query": lambda: restored.scalar("SELECT 1"),
         "files": lambda: restored.files({}),
+        "smoke": lambda: restored.smoke({"run": ["true"]}, 60.0),
     }
 
 

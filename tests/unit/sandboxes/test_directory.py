@@ -8,10 +8,10 @@ import pytest
 
 from restore_drill.sandboxes.base import Limits
 from restore_drill.sandboxes.directory import DirectorySandbox
-from restore_drill.testing.sandbox import SandboxConformance, SandboxFactory
+from restore_drill.testing.sandbox import SandboxFactory, UnequippedConformance
 
 
-class TestDirectorySandbox(SandboxConformance):
+class TestDirectorySandbox(UnequippedConformance):
     @pytest.fixture
     def sandbox_factory(self, tmp_path: Path) -> SandboxFactory:
         def make(limits: Limits) -> DirectorySandbox:

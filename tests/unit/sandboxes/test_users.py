@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from restore_drill.errors import RestoreDrillError
-from restore_drill.sandboxes.base import Limits
+from restore_drill.sandboxes.base import Limits, Need
 from restore_drill.sandboxes.directory import DirectorySandbox, close_all
 from restore_drill.sandboxes.reaper import reap
 TRIALS = "restore_drill.sandboxes.trials:"
@@ -48,6 +49,17 @@ with DirectorySandbox(base, run="run", name="a", limits=Limits(memory=1 << 28)) 
     found["program"] = sandbox.exec(["sh", "-c", script], deadline=60).stdout.decode().split()
     found["owner"] = sandbox.work.stat().st_uid
     found["left"] = sandbox.dispose().left
+with DirectorySandbox(base, run="run", name="b", limits=Limits()) as sandbox:
+    dump = sandbox.work / "dump"
+    dump.write_text("dump")
+    dump.chmod(0)
+    ground = sandbox.equip(Need("shell", programs=("sh",), user="root"))
+    script = 'id -u; cat "$0"; echo; (: > "$0.more") 2>/dev/null && echo tampered; ls -A /run | wc -l; : > a && ls'
+    seen = sandbox.admit(dump)
+    found["programs"] = sandbox.exec(["sh", "-c", script, seen], deadline=60).stdout.decode().split()
+    found["ground"] = dict(ground.facts)
+    found["equipped"] = sandbox.facts()
+    found["left of programs"] = [*sandbox.dispose().left, *(str(each) for each in [ground.reachable] if each.exists())]
 found["left after all"] = close_all()
 found["reaped"] = len(reap(base))
 print(json.dumps(found))
@@ -110,6 +122,18 @@ def test_user_without_privileges() -> None:
     assert (found["left"], found["left after all"], found["reaped"]) == ([], [], 0)
 
 
+def test_programs_of_a_user_without_privileges() -> None:
+    found = _tour("marked-programs-of-nobody")
+    facts = found["equipped"]
+    user, dump, *rest = found["programs"]
+    assert (int(user), dump) == (facts["user"], "dump")
+    assert ("tampered" in rest) is (facts["payload"] != "read-only") is (facts["landlock"] == 0)
+    assert (rest[-2] == "0") is (facts["mounts"] == "own") is facts["user_namespace"]
+    assert rest[-1] == "a"
+    assert found["ground"]["account"] == pwd.getpwuid(facts["user"]).pw_name
+    assert found["left of programs"] == []
+
+
 _WITHOUT_NAMESPACES = """
 import os, sys
 from restore_drill.sandboxes import kernel
@@ -124,7 +148,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 def test_root_in_a_container_that_allows_no_namespaces(pytestconfig: pytest.Config) -> None:
     if os.geteuid() != 0:
         return  # another user needs no privilege to make one
-    suite = ["test_directory.py", "test_isolation.py", "test_lifetime.py", "test_shared.py"]
+    suite = ["test_directory.py", "test_isolation.py", "test_lifetime.py", "test_shared.py", "test_programs.py"]
     tests = [str(Path(__file__).parent / name) for name in suite]
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_NAMESPACES, "-q", "-p", "no:cacheprovider", *tests],

@@ -71,8 +71,8 @@ def test_one_run_directory_for_each_base_and_run(tmp_path: Path) -> None:
     [
         (lambda root, elsewhere: root.symlink_to(elsewhere), "not a directory of this user"),
         (lambda root, _: root.write_text(""), "not a directory of this user"),
-        (lambda root, _: (root.mkdir(), root.chmod(0o755)), "others may enter it"),
-        (lambda root, _: (root.mkdir(), root.chmod(0o770)), "others may enter it"),
+        (lambda root, _: (root.mkdir(), root.chmod(0o755)), "others may look into it"),
+        (lambda root, _: (root.mkdir(), root.chmod(0o770)), "others may look into it"),
     ],
     ids=["link", "file", "open to all", "open to the group"],
 )
@@ -84,6 +84,15 @@ def test_planted_root_is_refused(tmp_path: Path, plant: Callable[[Path, Path], o
     with pytest.raises(CouldNotVerify, match=why):
         RunDirectory(base, "run")
     assert list(elsewhere.iterdir()) == []
+
+
+def test_root_that_others_may_only_pass_through_is_used(tmp_path: Path) -> None:
+    _root(tmp_path).mkdir()
+    _root(tmp_path).chmod(0o711)
+    directory = RunDirectory(tmp_path, "run")
+    place = directory.new_place("a")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (directory.path, place.directory, place.work)] == [0o700] * 3
+    assert directory.close() == []
 
 
 def test_root_of_another_user_is_refused(tmp_path: Path) -> None:
