@@ -1,0 +1,1 @@
+"""What the ``container`` sandbox is made of: the engine's interface, streams, watching, reaping."""
