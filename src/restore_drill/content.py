@@ -144,6 +144,9 @@ class Content:
             zone=drill.copy.model.timezone or drill.target.model.timezone or ZoneInfo("UTC"),
             manifest=drill.transfer().manifest or None,
             selected=drill.selected,
+            depth=drill.target.model.depth,
+            sample=drill.target.model.sample,
+            reference=drill.target.reference,
         )
 
     def _recorded_counts(self) -> Mapping[str, int] | None:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from restore_drill import depth
 from restore_drill.cases import ORDER
 from restore_drill.model import Kind
 from restore_drill.patterns import PathPattern
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from restore_drill.catalogue.expect import ApprovedException
     from restore_drill.catalogue.models import ChecksumRule, CopyModel, RetentionRule, StoreModel, TargetModel
     from restore_drill.codecs.base import Given
+    from restore_drill.outline import Reference
 
 
 #: The detail of the rows case that judges every table without a rule of its own by ``rows.default``.
@@ -80,6 +82,17 @@ class PlannedTarget:
     copy_lag: timedelta
     copies: tuple[PlannedCopy, ...]
     exceptions: tuple[ApprovedException, ...] = ()
+    reference: Reference | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether everything is restored; else its drills are partial, whatever they ran."""
+        return bool(self.model.depth == depth.FULL)
+
+    @property
+    def depth(self) -> str:
+        """How deep its drills go, in capitals; ``""`` when everything is restored."""
+        return depth.shown(self.model)
 
     @cached_property
     def copies_by_name(self) -> dict[str, PlannedCopy]:
@@ -93,6 +106,17 @@ class PlannedTarget:
 
     def cases(self) -> list[PlannedCase]:
         """The cases that apply, copy by copy in the catalogue's order, then those of the target."""
+        return [case for case in self._asked() if self._honours(case)]
+
+    def not_run(self, copy: str) -> list[PlannedCase]:
+        """The cases of a copy, and of the target, that the target's depth cannot honour."""
+        return [case for case in self._asked() if case.copy in (copy, "") and not self._honours(case)]
+
+    def _honours(self, case: PlannedCase) -> bool:
+        return depth.honours(self.model, case.case, case.detail, OTHER_TABLES)
+
+    def _asked(self) -> list[PlannedCase]:
+        """What the catalogue asks for, whatever the depth."""
         content = _content_cases(self)
         planned = [
             PlannedCase(self.name, copy.name, *case)
@@ -120,6 +144,8 @@ class Plan:
         demo: Whether this is the project's own demo estate.
         state: Where baselines are kept.
         reports: Directory in which runs are written.
+        left_out: Targets of the demo whose systems cannot be had on this machine, and why; no other plan has any.
+        passed_over: Kinds of sandboxes that the demo does without here, and why; ditto.
     """
 
     catalogue: str
@@ -130,6 +156,8 @@ class Plan:
     demo: bool = False
     tiers: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    left_out: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, PlannedTarget]:
@@ -190,6 +218,7 @@ def _content_cases(target: PlannedTarget) -> list[tuple[str, str]]:
         cases.append(("files", ""))
     if expect.newest_record or expect.newest_file:
         cases.append(("newest", ""))
+    cases += [("smoke", rule.name) for rule in expect.smoke]
     return cases + [("check", name) for name in expect.checks]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -27,6 +27,7 @@ from restore_drill.catalogue.fields import (
     contradiction,
     with_short_form,
 )
+from restore_drill.catalogue.smoke import SmokeRule
 
 #: Option names under ``rows``; a table of such a name stands under ``rows.tables``.
 RESERVED_ROWS = ("default", "ignore", "recorded", "tables")
@@ -205,6 +206,28 @@ class FileRules(Part):
         return self
 
 
+class StructureRule(Part):
+    """A reviewed list of what must be there."""
+
+    reference: RelativeName = Field(
+        description="A file beside the catalogue, one object a line, as restore-drill baseline reference prints it: "
+        "what it lists and was not restored fails, what it does not list is a note.",
+        examples=["orders-db.structure"],
+    )
+
+
+def _structure_form(value: Any) -> str:
+    return "reference" if isinstance(value, dict | StructureRule) else "word"
+
+
+#: A word or a mapping; told apart beforehand, so that a mistake in the mapping is reported once.
+_Structure = Annotated[
+    Annotated[StructureRule, Tag("reference")]
+    | Annotated[Annotated[Literal["baseline", "off"], OffIsAWord], Tag("word")],
+    Discriminator(_structure_form),
+]
+
+
 class Expect(Part):
     """What must hold of the restored system."""
 
@@ -215,10 +238,18 @@ class Expect(Part):
     foreign_keys: Literal["fail", "note"] = Field(
         "fail", description="Whether rows that refer to missing rows fail the integrity case.", examples=["note"]
     )
-    structure: Annotated[Literal["baseline", "off"], OffIsAWord] = Field(
-        "baseline", description="Compare tables, indexes, views and triggers with the last passed drill.",
-        examples=["baseline"],
-    )  # fmt: skip
+    structure: _Structure = Field(
+        "baseline",
+        description="Compare tables, indexes, views and triggers with the last passed drill, and with a reference "
+        "where one is named.",
+        examples=["baseline", {"reference": "orders-db.structure"}],
+    )
+    strict: Many[Text] = Field(
+        (),
+        description="What a faithful backup may contain, which is a note elsewhere, and fails here; by the names "
+        "that the engine gives it.",
+        examples=[["not_valid", "sequences"]],
+    )
     allow_empty: bool = Field(
         False, description="Accept a system that comes back without any row or file.", examples=[True]
     )
@@ -240,11 +271,21 @@ class Expect(Part):
     files: FileRules | None = Field(
         None, description="What a restored tree must hold.", examples=[{"min": 100, "manifest": "SHA256SUMS"}]
     )
+    smoke: Many[SmokeRule] = Field(
+        (),
+        description="Commands and requests that the restored application must pass, in its isolated network.",
+        examples=[[{"name": "it is healthy", "http": {"port": 8080, "path": "/health"}}]],
+    )
     checks: Options = Field(
         default_factory=dict,
         description="Checks that a plug-in registered, by name, each with its own options.",
         examples=[{"invoices-render": {"sample": 20}}],
     )
+
+    @property
+    def reference(self) -> str | None:
+        """The file that lists what must be there."""
+        return self.structure.reference if isinstance(self.structure, StructureRule) else None
 
     @property
     def recorded(self) -> str | None:

@@ -58,6 +58,7 @@ class Draft:
         entries: Tiers, stores, targets and exceptions by name or index.
         problems: What is wrong with it.
         complete: Whether every file that belongs to it could be read.
+        references: Whether the files that ``expect.structure`` names are looked at.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Draft:
     raw: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, dict[str | int, Entry]] = field(default_factory=lambda: {part: {} for part in _INCLUDABLE})
     complete: bool = True
+    references: bool = True
 
     @property
     def readable(self) -> bool:

@@ -23,7 +23,7 @@ from restore_drill.plan import Plan, covers
 _WHOLE_TARGET = {"tier": "any", "engine": "any", "copies": {"any": {"path": "any"}}}
 
 
-def load(path: Path, *, reports: Path | None = None) -> Plan:
+def load(path: Path, *, reports: Path | None = None, references: bool = True) -> Plan:
     """Read a catalogue.
 
     Nothing is contacted, no secret is read, no backup is looked at.
@@ -31,13 +31,14 @@ def load(path: Path, *, reports: Path | None = None) -> Plan:
     Args:
         path: The main file; relative paths and includes in it start from its directory.
         reports: Where runs are written; left out, ``reports/`` beside ``drills/`` or beside the catalogue.
+        references: Whether the files that ``expect.structure`` names are read.
 
     Raises:
         CatalogueInvalid: Something is wrong with it; everything that is, with its place.
     """
     reports = default_reports(path) if reports is None else reports.absolute()
     with _collector_paused():
-        return _load(path, reports)
+        return _load(path, reports, references=references)
 
 
 @contextmanager
@@ -52,8 +53,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _load(path: Path, reports: Path) -> Plan:
+def _load(path: Path, reports: Path, *, references: bool) -> Plan:
     draft = gather(path)
+    draft.references = references
     if not draft.readable:
         raise _invalid(draft)
     model = _validate(draft)
@@ -61,7 +63,7 @@ def _load(path: Path, reports: Path) -> Plan:
     check_rules(draft, reports)
     if model is None or draft.problems:
         raise _invalid(draft)
-    plan = resolve(path, model, [document.data for document in draft.documents], reports)
+    plan = resolve(path, model, [document.data for document in draft.documents], reports, references=references)
     _check_coverage(draft, model, plan)
     if draft.problems:
         raise _invalid(draft)

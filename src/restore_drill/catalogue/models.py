@@ -12,6 +12,7 @@ from restore_drill.catalogue.decrypting import Decrypt
 from restore_drill.catalogue.expect import ApprovedException, Expect
 from restore_drill.catalogue.fields import Duration, Many, Options, Part, Size, Slug, Text, TimeZone
 from restore_drill.catalogue.places import DEFAULT_TIERS, StateModel, StoreModel, Tier
+from restore_drill.catalogue.sandboxing import SandboxModel
 
 __all__ = [
     "DEFAULT_TIERS", "ApprovedException", "CatalogueModel", "ChecksumRule", "CopyModel", "Deadlines",
@@ -116,7 +117,20 @@ class TargetModel(Part):
     three_two_one: bool = Field(True, description="Whether 3-2-1 is judged.", examples=[False])
     limits: UnpackLimits = Field(UnpackLimits(), description="Limits on unpacking.", examples=[{"ratio": 2000}])
     deadlines: Deadlines = Field(Deadlines(), description="Limits on time.", examples=[{"check": "30m"}])
-    sandbox: Slug = Field("directory", description="Where it is restored.", examples=["directory"])
+    sandbox: SandboxModel = Field(
+        SandboxModel(), description="Where it is restored: a kind, or what is asked of it.",
+        examples=["container", {"kind": "container", "memory": "4 GiB"}],
+    )  # fmt: skip
+    depth: Literal["full", "schema", "sample"] = Field(
+        "full",
+        description="How much is restored: everything, no row (schema), or the rows of the tables under sample only. "
+        "Anything but full is printed in capitals, never counts as a whole drill, and cases that it cannot honour are "
+        "listed as not run.",
+        examples=["schema"],
+    )
+    sample: Many[Text] = Field(
+        (), description="The tables whose rows are restored at depth: sample.", examples=[["orders", "sales.invoices"]]
+    )
     engine_options: Options = Field(
         default_factory=dict, description="Options of the engine.", examples=[{"database": "app/data.db"}]
     )

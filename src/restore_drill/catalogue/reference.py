@@ -33,6 +33,7 @@ SECTIONS = {
     "TargetModel": "targets.NAME",
     "CopyModel": "copies.NAME",
     "ChecksumRule": "checksum",
+    "SandboxModel": "sandbox",
     "SignatureRule": "checksum.signature",
     "RetentionRule": "retention",
     "SizeRule": "size",
@@ -40,12 +41,15 @@ SECTIONS = {
     "UnpackLimits": "limits",
     "Deadlines": "deadlines",
     "Expect": "expect",
+    "StructureRule": "expect.structure",
     "RowRules": "expect.rows",
     "RowRule": "expect.rows.TABLE",
     "QueryRule": "expect.queries",
     "NewestRecord": "expect.newest_record",
     "NewestFile": "expect.newest_file",
     "FileRules": "expect.files",
+    "SmokeRule": "expect.smoke",
+    "HttpProbe": "expect.smoke.http",
     "ApprovedException": "exceptions",
 }
 _SCALARS = {

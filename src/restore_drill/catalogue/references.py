@@ -18,7 +18,7 @@ from restore_drill.model import Stage
 from restore_drill.registry import BUILT_IN, load, names
 
 #: Cases with one case a table, query or check.
-_DETAILED = {"rows": "table", "query": "query", "check": "check"}
+_DETAILED = {"rows": "table", "query": "query", "smoke": "smoke rule", "check": "check"}
 
 
 def check_references(draft: Draft) -> None:
@@ -30,7 +30,11 @@ def check_references(draft: Draft) -> None:
             loc: Loc = ("targets", name)
             _name(draft, (*loc, "tier"), "tier", target.get("tier"), tiers, declared=True)
             _name(draft, (*loc, "engine"), "engine", target.get("engine"), known["engines"])
-            _name(draft, (*loc, "sandbox"), "sandbox", target.get("sandbox"), known["sandboxes"])
+            sandbox = target.get("sandbox")
+            if isinstance(sandbox, Mapping):
+                _name(draft, (*loc, "sandbox", "kind"), "sandbox", sandbox.get("kind"), known["sandboxes"])
+            else:
+                _name(draft, (*loc, "sandbox"), "sandbox", sandbox, known["sandboxes"])
             _formats(draft, loc, target, known["codecs"])
             _checks(draft, loc, target, known["checks"])
             for copy, raw in copies(target):
@@ -61,9 +65,9 @@ def tables(target: Mapping[str, Any]) -> list[str]:
     return [*mapping(rows.get("tables")), *(name for name in rows if name not in RESERVED_ROWS)]
 
 
-def queries(target: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Index and slug of each named query of a raw target."""
-    found = mapping(target.get("expect")).get("queries")
+def queries(target: Mapping[str, Any], part: str = "queries") -> list[tuple[int, str]]:
+    """Index and slug of each named query (or smoke rule) of a raw target."""
+    found = mapping(target.get("expect")).get(part)
     named = enumerate(found if isinstance(found, list) else [])
     return [
         (index, phrase_slug(query["name"]))
@@ -170,6 +174,7 @@ def _exception_case(draft: Draft, loc: Loc, raw: Mapping[str, Any], case: str) -
         known = {
             "rows": tables(target),
             "query": [name for _, name in queries(target)],
+            "smoke": [name for _, name in queries(target, "smoke")],
             "check": list(mapping(mapping(target.get("expect")).get("checks"))),
         }[case]
         if detail not in known:

@@ -9,12 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from restore_drill import outline
 from restore_drill.catalogue.models import ApprovedException, CatalogueModel, CopyModel, TargetModel
 from restore_drill.catalogue.places import DEFAULT_TIERS, Address, StateModel, StoreModel, Tier, local_root
 from restore_drill.codecs.base import Given
+from restore_drill.outline import Reference
 from restore_drill.patterns import PathPattern
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
-from restore_drill.registry import store_of
+from restore_drill.registry import load, store_of
 from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
 
@@ -35,7 +37,9 @@ def default_state(catalogue: Path) -> str:
     return f"file:{project_root(catalogue) / '.restore-drill' / 'state'}"
 
 
-def resolve(path: Path, model: CatalogueModel, files: Sequence[bytes], reports: Path) -> Plan:
+def resolve(
+    path: Path, model: CatalogueModel, files: Sequence[bytes], reports: Path, *, references: bool = True
+) -> Plan:
     """Make the plan.
 
     Args:
@@ -43,6 +47,7 @@ def resolve(path: Path, model: CatalogueModel, files: Sequence[bytes], reports: 
         model: What it says, includes and defaults merged in.
         files: The bytes of all its files, in load order.
         reports: Where runs are written.
+        references: Whether the files that ``expect.structure`` names are read.
     """
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100 - as above
     tiers = {**DEFAULT_TIERS, **model.tiers}
@@ -51,7 +56,16 @@ def resolve(path: Path, model: CatalogueModel, files: Sequence[bytes], reports: 
     for exception in model.exceptions:
         exceptions.setdefault(exception.target, []).append(exception)
     targets = tuple(
-        _target(name, target, tiers[target.tier], model.stores, settings, exceptions.get(name, ()))
+        _target(
+            name,
+            target,
+            tiers[target.tier],
+            model.stores,
+            settings,
+            exceptions.get(name, ()),
+            base,
+            references=references,
+        )
         for name, target in model.targets.items()
     )
     digest = hashlib.sha256()
@@ -91,6 +105,9 @@ def _target(
     stores: Mapping[str, StoreModel],
     settings: Mapping[str, StoreSettings],
     exceptions: Sequence[ApprovedException],
+    base: Path,
+    *,
+    references: bool,
 ) -> PlannedTarget:
     rpo = model.rpo or tier.rpo
     copy_lag = model.copy_lag or rpo
@@ -104,7 +121,16 @@ def _target(
         copy_lag=copy_lag,
         copies=tuple(_copy(each, copy, model, copy_lag, stores, settings) for each, copy in model.copies.items()),
         exceptions=tuple(exceptions),
+        reference=_reference(model, base) if references else None,
     )
+
+
+def _reference(model: TargetModel, base: Path) -> Reference | None:
+    """What somebody reviewed; the rules looked at the file before."""
+    name = model.expect.reference
+    if name is None or "structure" not in load("engines", model.engine).checks:
+        return None
+    return outline.read(base / name, name)
 
 
 def _copy(

@@ -106,14 +106,15 @@ def _owners(draft: Draft) -> Iterable[tuple[Loc, Mapping[str, Any]]]:
 
 
 def _check_queries(draft: Draft, name: str, target: Mapping[str, Any]) -> None:
-    first: dict[str, str] = {}
-    for index, query in queries(target):
-        other = first.setdefault(query.lower(), query)
-        if first[query.lower()] is not query:
-            message = f"two queries of {name} are called {other!r}" if other == query else (
-                f"the queries {query!r} and {other!r} of {name} differ only by case"
-            )  # fmt: skip
-            draft.report(("targets", name, "expect", "queries", index, "name"), message, "rename one of them")
+    for part, what in (("queries", "queries"), ("smoke", "smoke rules")):
+        first: dict[str, str] = {}
+        for index, query in queries(target, part):
+            other = first.setdefault(query.lower(), query)
+            if first[query.lower()] is not query:
+                message = f"two {what} of {name} are called {other!r}" if other == query else (
+                    f"the {what} {query!r} and {other!r} of {name} differ only by case"
+                )  # fmt: skip
+                draft.report(("targets", name, "expect", part, index, "name"), message, "rename one of them")
 
 
 def _check_shared(draft: Draft) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from restore_drill.catalogue.addresses import place_of
 from restore_drill.catalogue.decrypting import options_of
+from restore_drill.catalogue.depth_rules import check_depth
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.references import copies, mapping, store_name
+from restore_drill.catalogue.sandbox_rules import check_required, check_sandbox
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Kind
 from restore_drill.patterns import PathPattern, PatternError
@@ -20,6 +22,7 @@ from restore_drill.registry import load, names
 _ASKED = {
     "rows": ("rows",), "queries": ("query",), "newest_record": ("newest", "query"), "newest_file": ("newest", "files"),
     "files": ("files",), "integrity": ("integrity",), "structure": ("structure",),
+    "smoke": ("smoke",),
 }  # fmt: skip
 #: Parts of ``expect`` that defaults may set for targets whose engine has no use for them.
 _MEANT_FOR_SOME = ("integrity", "structure")
@@ -92,6 +95,7 @@ def check_target(draft: Draft, name: str, target: Mapping[str, Any]) -> None:
             copy.report("", f"the copies {other!r} and {each!r} are the same backups", "remove one of them")
     if engine is not None:
         _check_engine(draft, loc, target, own, engine)
+        check_depth(draft, loc, target, own, engine)
 
 
 def _pattern(path: Any) -> PathPattern | None:
@@ -252,10 +256,8 @@ def _check_chain(copy: _Copy, pattern: PathPattern, engine: Any) -> None:
 
 
 def _check_engine(draft: Draft, loc: Loc, target: Mapping[str, Any], own: Mapping[str, Any], engine: Any) -> None:
-    sandbox = target.get("sandbox", "directory")
-    if isinstance(sandbox, str) and sandbox in names("sandboxes") and sandbox not in engine.sandboxes:
-        hint = f"it runs in {', '.join(engine.sandboxes)}"
-        draft.report((*loc, "sandbox"), f"the engine {engine.name!r} does not run in a {sandbox} sandbox", hint)
+    check_sandbox(draft, loc, target, engine)
+    check_required(draft, loc, target, engine)
     written = mapping(own.get("expect"))
     for part, asked in mapping(target.get("expect")).items():
         inherited = part not in written

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+from restore_drill.depth import FULL
 from restore_drill.engines.base import Restored
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Finding, Snapshot
+from restore_drill.outline import Reference
 
 _UTC = ZoneInfo("UTC")
 
@@ -84,6 +86,9 @@ class CheckContext:
         zone: The zone of times in the data that carry no offset.
         manifest: Name of the manifest inside a tree whose digests were recorded with it, or ``None``.
         selected: Short names of the cases of this drill that run, so that one cause fails one of them.
+        depth: How deep the restore went: ``full``, ``schema`` or ``sample``.
+        sample: The tables whose rows were restored, at depth ``sample``.
+        reference: What must be there, as a person reviewed it, or ``None``.
     """
 
     detail: str
@@ -95,12 +100,28 @@ class CheckContext:
     zone: ZoneInfo = _UTC
     manifest: str | None = None
     selected: frozenset[str] = frozenset()
+    depth: str = FULL
+    sample: tuple[str, ...] = ()
+    reference: Reference | None = None
+
+    def restored_rows(self, table: str) -> bool:
+        """Whether the rows of a table were restored at all."""
+        return self.depth == FULL or table in self.sample
 
 
 def is_ignored(table: str, context: CheckContext) -> bool:
     """Whether a table may vanish, empty or shrink, as ``rows.ignore`` of the catalogue has it."""
     rows = context.rule.rows
     return rows is not None and any(fnmatchcase(table, pattern) for pattern in rows.ignore)
+
+
+def uncounted(tables: Collection[str]) -> CouldNotVerify:
+    """The error for tables that are there and could not be counted before the deadline."""
+    some = ", ".join(sorted(tables)[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
+    return CouldNotVerify(
+        f"the rows of {some} could not be counted in time: there is an estimate only, which no rule is judged by",
+        remedy="Give the target's deadlines: check: more time, or drill on a faster machine.",
+    )
 
 
 def least(before: int, max_drop: float) -> int:

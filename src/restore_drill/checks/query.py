@@ -27,11 +27,12 @@ class QueryCheck(Check):
         answer = restored.scalar(rule.sql, deadline)
         if answer is None or (isinstance(answer, int | float) and not isinstance(answer, bool)):
             return {"answer": answer, "kind": "number" if answer is not None else "nothing"}
+        told = str(answer).lower() if isinstance(answer, bool) else str(answer)
         return {
             "kind": "text",
-            "length": len(str(answer)),
-            "matches": rule.equals is not None and str(answer) == str(rule.equals),
-            "details": [f"{rule.name} answered {str(answer)[:_SHOWN]!r}"],
+            "length": len(told),
+            "matches": rule.equals is not None and told == str(rule.equals),
+            "details": [f"{rule.name} answered {told[:_SHOWN]!r}"],
         }
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:

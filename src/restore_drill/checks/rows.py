@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from restore_drill.catalogue.expect import RowRule
-from restore_drill.checks.base import Check, CheckContext, is_ignored, least
+from restore_drill.checks.base import Check, CheckContext, is_ignored, least, uncounted
 from restore_drill.engines.base import Restored
 from restore_drill.errors import Blocked, CouldNotVerify
 from restore_drill.model import Finding, Verdict
@@ -22,16 +22,26 @@ class RowCountCheck(Check):
 
     def measure(self, restored: Restored, context: CheckContext) -> dict[str, Any]:
         """The counts this case is about: one table's, or those of every table without a rule."""
-        counts = restored.row_counts()
+        counts, estimates = restored.row_counts(), restored.estimates()
         if context.detail == OTHER_TABLES:
-            return {"counts": {table: count for table, count in counts.items() if _is_other(table, context)}}
-        found = {context.detail: counts[context.detail]} if context.detail in counts else {}
-        return {"counts": found}
+            wanted = {table for table in (*counts, *estimates) if _is_other(table, context)}
+        else:
+            wanted = {context.detail}
+        found = {"counts": {table: count for table, count in counts.items() if table in wanted}}
+        guessed = {table: count for table, count in estimates.items() if table in wanted - counts.keys()}
+        return {**found, "estimates": guessed} if guessed else found
 
     def judge(self, facts: Mapping[str, Any], context: CheckContext) -> Finding:
-        """Every bound of the rule; the first broken one is the message."""
+        """Every bound of the rule; the first broken one is the message.
+
+        Raises:
+            CouldNotVerify: A table could not be counted in time; what is assumed of it is judged by no rule.
+        """
         counts: Mapping[str, int] = facts["counts"]
+        estimates: Mapping[str, int] = facts.get("estimates", {})
         if context.detail != OTHER_TABLES:
+            if context.detail in estimates:
+                raise uncounted([context.detail])
             return _judge_table(context.detail, counts.get(context.detail), context, _rule(context))
         for table, count in sorted(counts.items()):
             if _is_borne_by_structure(table, count, context):
@@ -39,7 +49,28 @@ class RowCountCheck(Check):
             finding = _judge_table(table, count, context, context.rule.rows.default)
             if not finding.passed:
                 return finding
+        if estimates:
+            raise uncounted(estimates)
+        if counts and not any(counts.values()) and not context.rule.rows.tables and not context.rule.allow_empty:
+            return _all_empty(counts, context)
         return Finding(expected="the default rule", actual=f"{len(counts)} tables within it")
+
+
+def _all_empty(counts: Mapping[str, int], context: CheckContext) -> Finding:
+    """No row at all, where no rule names a table that could say so: a first drill has nothing to compare with.
+
+    Raises:
+        Blocked: The structure case says so.
+    """
+    if all(_is_borne_by_structure(table, count, context) for table, count in counts.items()):
+        raise Blocked("structure", "every table was emptied")
+    return Finding(
+        Verdict.FAILED,
+        f"not one of the {len(counts)} tables has a row",
+        "Find out why; set expect.allow_empty if an empty system is right.",
+        expected="a row in any table",
+        actual=0,
+    )
 
 
 def _rule(context: CheckContext) -> RowRule:
@@ -48,7 +79,8 @@ def _rule(context: CheckContext) -> RowRule:
 
 
 def _is_other(table: str, context: CheckContext) -> bool:
-    return table not in context.rule.rows.tables and not is_ignored(table, context)
+    named = table in context.rule.rows.tables or is_ignored(table, context)
+    return not named and context.restored_rows(table)
 
 
 def _is_borne_by_structure(table: str, count: int, context: CheckContext) -> bool:

@@ -11,6 +11,7 @@ import time
 
 from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
+from restore_drill.cli.listing import reference
 from restore_drill.errors import UsageProblem
 from restore_drill.history import History, TargetHistory
 from restore_drill.lifecycle import start_demo
@@ -38,13 +39,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     accept.add_argument("--reason", required=True, help="why; stands in the evidence of later drills")
     show = actions.add_parser("show", help="print what is known of a target")
     show.add_argument("target")
-    for action in (initialise, accept, show):
+    listed = actions.add_parser(
+        "reference", help="restore the newest snapshot and print what it consists of, for expect.structure"
+    )
+    listed.add_argument("target")
+    listed.add_argument("--copy", help="the copy (default: the first)")
+    for action in (initialise, accept, show, listed):
         add_catalogue(action)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked."""
-    plan = load(find_catalogue(arguments))
+    # The reference may not be written yet, and a shell has emptied the file when it is about to be written again.
+    plan = load(find_catalogue(arguments), references=arguments.action != "reference")
     estate = start_demo(plan)
     try:
         history = History(open_state(plan.state))
@@ -53,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.target not in plan.by_name:
             raise unknown_target(plan, arguments.target)
         target = plan.by_name[arguments.target]
+        if arguments.action == "reference":
+            print(reference(plan, target, arguments.copy), end="")
+            return 0
         return _accept(history, target, arguments) if arguments.action == "accept" else _show(history, target)
     finally:
         if estate is not None:

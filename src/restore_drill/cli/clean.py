@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Remove the work directories of runs that no longer exist."""
-    removed = reap(Path(arguments.work_dir or tempfile.gettempdir()), kept=arguments.kept)
+    """Remove the work directories of runs that no longer exist, and what they made in container engines."""
+    removed = reap(Path(arguments.work_dir or tempfile.gettempdir()), kept=arguments.kept, strays=True)
     for path in removed:
         print(f"removed {path}")
     print(f"{len(removed)} leftover{'s' if len(removed) != 1 else ''} removed")

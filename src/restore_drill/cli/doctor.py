@@ -15,10 +15,11 @@ from pathlib import Path
 
 from restore_drill import __version__, disk
 from restore_drill.catalogue.load import load
+from restore_drill.choosing import Choice, unavailable
 from restore_drill.cli import add_catalogue, find_catalogue
 from restore_drill.engines.base import Engine
 from restore_drill.errors import CouldNotVerify, RestoreDrillError
-from restore_drill.lifecycle import start_demo
+from restore_drill.lifecycle import fit_demo, start_demo
 from restore_drill.locate import locate
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
 from restore_drill.printable import printable
@@ -27,7 +28,7 @@ from restore_drill.quantities import format_duration, format_size
 from restore_drill.registry import load as load_plug
 from restore_drill.registry import require
 from restore_drill.run import Run, RunOptions
-from restore_drill.sandboxes.base import Limits
+from restore_drill.sandboxes.base import Limits, SandboxOptions
 from restore_drill.secrets import SecretReference, redact
 from restore_drill.signatures.base import PinnedKey
 
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check everything; 0 when all is good, 1 otherwise."""
     good = _print(_machine(arguments.work_dir))
-    plan = load(find_catalogue(arguments))
+    plan = fit_demo(load(find_catalogue(arguments)))
     print(f"ok      catalogue {plan.catalogue}: {len(plan.targets)} targets")
     estate = start_demo(plan)
     try:
@@ -118,7 +119,8 @@ def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     run = Run("doctor", Path(plan.reports), plan, options)
     yield _guarded(f"state {plan.state.url}", lambda: _state(run))
     yield _guarded(f"reports {plan.reports}", lambda: _writable(Path(plan.reports)))
-    for program, users in sorted(_programs(plan).items()):
+    yield from _sandboxes(run)
+    for program, users in sorted(_programs(plan, run).items()):
         yield _program(program, ", ".join(sorted(users)))
     for name in sorted({target.model.engine for target in plan.targets}):
         if libraries := (engine := load_plug("engines", name)).libraries:
@@ -154,11 +156,34 @@ def _writable(directory: Path) -> str:
         return "can be written"
 
 
-def _programs(plan: Plan) -> dict[str, set[str]]:
+def _sandboxes(run: Run) -> Iterator[Line]:
+    """Where targets are restored that do not simply take the directory of every machine, and whether they can be."""
+    found: dict[tuple[Choice, SandboxOptions], list[str]] = {}
+    for target in run.plan.targets:
+        try:
+            choice = run.sandbox_of(target)
+        except CouldNotVerify as problem:
+            yield False, f"sandbox (for {target.name}): {problem.cause}", problem.remedy
+            continue
+        if choice.kind != "directory" or load_plug("engines", target.model.engine).sandboxes[0] != "directory":
+            found.setdefault((choice, target.model.sandbox.options), []).append(target.name)
+    for (choice, options), targets in found.items():
+        label = f"sandbox {choice.kind} (for {', '.join(targets)})"
+        yield _guarded(label, lambda choice=choice, options=options: _usable(run, choice, options))  # type: ignore[misc]
+
+
+def _usable(run: Run, choice: Choice, options: SandboxOptions) -> str:
+    if why := unavailable(choice.kind, options, run.sandboxes):
+        raise CouldNotVerify(why, remedy="Have that mended, or write another kind under sandbox.")
+    said = load_plug("sandboxes", choice.kind).inspect(options)
+    return f"{choice.reason}; {said}" if said else choice.reason
+
+
+def _programs(plan: Plan, run: Run) -> dict[str, set[str]]:
     """The programs without which something of the catalogue cannot be read, and what needs them."""
     found: dict[str, set[str]] = {}
     for target in plan.targets:
-        plugs = {("engines", target.model.engine)}
+        plugs = {("engines", target.model.engine)} if _uses_own_programs(run, target) else set()
         for copy in target.copies:
             plugs |= {("codecs", name) for name in (*copy.decrypt, *(copy.model.codecs or ()))}
             plugs |= {("signatures", rule.kind)} if (rule := copy.checksum.signature) else set()
@@ -167,6 +192,14 @@ def _programs(plan: Plan) -> dict[str, set[str]]:
                 for program in getattr(load_plug(plug, name), "programs", ()):
                     found.setdefault(program, set()).add(name)
     return found
+
+
+def _uses_own_programs(run: Run, target: PlannedTarget) -> bool:
+    """Whether a target is restored with this machine's programs, and not with those of an image."""
+    try:
+        return run.sandbox_of(target).kind == "directory"
+    except CouldNotVerify:
+        return False
 
 
 def _program(program: str, users: str) -> Line:

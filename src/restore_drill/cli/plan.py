@@ -9,8 +9,9 @@ from typing import Any
 from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
 from restore_drill.evidence import limits
+from restore_drill.lifecycle import fit_demo
 from restore_drill.plan import PlannedTarget
-from restore_drill.quantities import format_duration
+from restore_drill.quantities import format_duration, format_size
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every target with its objectives, copies, cases and limits."""
-    plan = load(find_catalogue(arguments))
+    plan = fit_demo(load(find_catalogue(arguments)))
     unknown = [name for name in arguments.target if name not in plan.by_name]
     if unknown:
         raise unknown_target(plan, unknown[0])
@@ -34,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(target)
     cases = sum(len(target.cases()) for target in targets)
     print(f"{len(targets)} targets, {sum(len(target.copies) for target in targets)} drills, {cases} cases")
+    for name, why in plan.left_out:
+        print(f"left out of the demo: {name}: {why}")
     for note in plan.notes:
         print(f"note: {note}")
     return 0
@@ -46,6 +49,8 @@ def _print(target: PlannedTarget) -> None:
         f"  RPO {format_duration(target.rpo)}, RTO {format_duration(target.rto)}, "
         f"drilled every {format_duration(target.drill_every)}, owner {target.model.owner or 'not named'}"
     )
+    if sandbox := _sandbox(target):
+        print(f"  sandbox: {', '.join(f'{name} {_written(name, value)}' for name, value in sandbox.items())}")
     for copy in target.copies:
         print(f"  {copy.name}: {copy.settings.url}/{copy.model.path}")
         print(f"    {', '.join(_names(target, copy.name))}")
@@ -60,11 +65,22 @@ def _names(target: PlannedTarget, copy: str) -> list[str]:
     return [f"{case.case}({case.detail})" if case.detail else case.case for case in target.cases() if case.copy == copy]
 
 
+def _sandbox(target: PlannedTarget) -> dict[str, Any]:
+    """What the catalogue says of where it is restored; the rest is decided by the run, on its machine."""
+    model = target.model.sandbox
+    return {name: value for name, value in model if value is not None}
+
+
+def _written(option: str, value: Any) -> str:
+    return format_size(value) if option in ("memory", "disk") else str(value)
+
+
 def _as_json(target: PlannedTarget) -> dict[str, Any]:
     return {
         "target": target.name,
         "tier": target.tier,
         "engine": target.model.engine,
+        "sandbox": _sandbox(target),
         "rpo_seconds": target.rpo.total_seconds(),
         "rto_seconds": target.rto.total_seconds(),
         "drill_every_seconds": target.drill_every.total_seconds(),

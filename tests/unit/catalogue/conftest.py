@@ -49,6 +49,8 @@ class ToyEngine:
     name = "toy"
     checks = frozenset({"integrity", "structure", "rows", "query", "newest"})
     sandboxes = ("directory",)
+    depths = ("full", "sample")
+    strictness: ClassVar[Mapping[str, str]] = {"sequences": "low ones"}
     chains = False
 
 

@@ -143,7 +143,7 @@ more/a.yaml:3:30: 'tier' cannot be used: 'very important' is not usable as a nam
 more/a.yaml:3:98: there is no sandbox 'cloud'
       wiki: {engine: tree, tier: very important, copies: {nas: {path: "w/{time:%Y%m%d}/"}}, sandbox: cloud}
                                                                                                      ^
-  hint: known: directory
+  hint: known: directory, container
 more/a.yaml:4:1: unknown option 'target'
     target: 5
     ^

@@ -158,7 +158,7 @@ def message(text: str) -> str:
         (ROWS, "¦newest_file: {within: 1h}", "the engine 'toy' cannot be asked for newest_file"),
         (
             "orders-db:\n    tier: critical\n    engine: toy",
-            "¦orders-db:\n    tier: critical\n    engine: chained",
+            "orders-db:\n    tier: critical\n    engine: chained\n    sandbox: ¦directory",
             "the engine 'chained' does not run in a directory sandbox",
         ),
         # words

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -72,12 +72,15 @@ PLACES = {
             "size",
             "live",
             "limits",
+            "sandbox",
             "deadlines",
             "expect",
             "expect.rows",
+            "expect.structure",
             "expect.newest_record",
             "expect.newest_file",
             "expect.files",
+            "expect.smoke",
         )
     },
 }
@@ -99,6 +102,7 @@ BESIDE: dict[str, Any] = {
     "checksum sha256": _nested("targets.orders-db.frozen", True),
     "checksum sha512": _nested("targets.orders-db.frozen", True),
     "expect.rows.TABLE recorded": _nested("targets.orders-db.expect.rows.recorded", "{stem}.json"),
+    "targets.NAME sample": _nested("targets.orders-db.depth", "sample"),
     "exceptions detail": _nested("targets.orders-db.expect.rows.orders", 5),
 }
 
@@ -111,6 +115,10 @@ def _catalogue(where: str, name: str, value: Any) -> dict[str, Any]:
         return {**found, name: value}
     if where == "exceptions":
         return {**found, "exceptions": [{**EXCEPTION, **({"case": "rows"} if name == "detail" else {}), name: value}]}
+    if where.startswith("expect.smoke"):
+        one = {"http": {name: value}} if where.endswith("http") else {name: value}
+        rule = {"name": "up", **({} if "http" in (name, where[-4:]) else {"run": ["app", "check"]}), **one}
+        return merge(found, _nested("targets.orders-db.expect.smoke", [rule]))
     if where == "expect.queries":
         query = {"name": "q", "sql": "select 1", **({} if name in ("min", "max") else {"equals": 1}), name: value}
         return merge(found, _nested("targets.orders-db.expect.queries", [query]))
@@ -133,8 +141,10 @@ class Everything:
     """An engine that can be asked for everything."""
 
     name = "sqlite"
-    checks = frozenset({"integrity", "structure", "rows", "query", "newest", "files"})
-    sandboxes = ("directory",)
+    checks = frozenset({"integrity", "structure", "rows", "query", "newest", "files", "smoke"})
+    sandboxes = ("directory", "container")
+    depths = ("full", "schema", "sample")
+    strictness: ClassVar[dict[str, str]] = {"not_valid": "", "sequences": ""}
     chains = True
 
 
@@ -153,6 +163,7 @@ def project(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("fixtures", "drills/targets.d"):
         (here / name).mkdir(parents=True)
     (here / "drills" / "targets.d" / "empty.yaml").write_text("{}\n")
+    (here / "drills" / "orders-db.structure").write_text("table: orders\n")
     return here
 
 
@@ -206,6 +217,7 @@ SHORT_FORMS = [
     ("state", "file:../state"),
     ("targets.orders-db.checksum", "pinned"),
     ("targets.orders-db.live", False),
+    ("targets.orders-db.sandbox", "container"),
     ("targets.orders-db.expect.rows.customers", 59),
     ("targets.orders-db.expect.rows.tables.customers", 59),
     ("targets.orders-db.expect.integrity", False),

@@ -13,6 +13,7 @@ from restore_drill.checks.integrity import IntegrityCheck
 from restore_drill.checks.newest import NewestRecordCheck
 from restore_drill.checks.query import QueryCheck
 from restore_drill.checks.rows import RowCountCheck
+from restore_drill.checks.smoke import SmokeCheck
 from restore_drill.checks.structure import StructureCheck
 from restore_drill.engines.base import Restored
 from restore_drill.plan import OTHER_TABLES
@@ -187,6 +188,47 @@ class TestNewestFile(TestNewestRecord):
     @pytest.fixture
     def bad(self, context: CheckContext) -> Restored:
         return Known(tree={**TREE, "newest": context.snapshot.taken_at.timestamp() - 7200})
+
+
+TRIED: dict[str, Any] = {
+    "outcome": "ended", "status": 0, "contains": True, "application": "up", "details": ["dear Erika"],
+}  # fmt: skip
+
+
+class TestSmoke(CheckConformance):
+    """A command that ends in an error."""
+
+    @pytest.fixture
+    def check(self) -> Check:
+        return SmokeCheck()
+
+    @pytest.fixture
+    def context(self) -> CheckContext:
+        return context({"smoke": [{"name": "up", "run": ["app", "check"]}]}, detail="up")
+
+    @pytest.fixture
+    def good(self) -> Restored:
+        return Known(tried=TRIED)
+
+    @pytest.fixture
+    def bad(self) -> Restored:
+        return Known(tried={**TRIED, "status": 1})
+
+
+class TestSmokeOverHttp(TestSmoke):
+    """An endpoint that is not healthy."""
+
+    @pytest.fixture
+    def context(self) -> CheckContext:
+        return context({"smoke": [{"name": "up", "http": {"port": 8080, "contains": "ok"}}]}, detail="up")
+
+    @pytest.fixture
+    def good(self) -> Restored:
+        return Known(tried={**TRIED, "outcome": "answered", "status": 200})
+
+    @pytest.fixture
+    def bad(self) -> Restored:
+        return Known(tried={**TRIED, "outcome": "answered", "status": 503, "contains": False})
 
 
 class Judging(RowCountCheck):
