@@ -31,6 +31,11 @@ def test_newest_record(drill):
     drill.require(drill.measured.judge())
 
 
+def test_smoke(drill):
+    """The application runs on what was restored: a command ends well, an endpoint answers as it should."""
+    drill.require(drill.measured.judge())
+
+
 def test_check(drill):
     """A check that a plug-in brought passes."""
     drill.require(drill.measured.judge())

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,8 @@ def start_demo(plan: Plan) -> Any:
     """
     if not plan.demo:
         return None
-    root = Path(plan.catalogue).resolve().parent.parent
-    fixtures = str(root / "fixtures")
-    if fixtures not in sys.path:
-        sys.path.insert(0, fixtures)
-    try:
-        estate = importlib.import_module("demo_estate")
-    except ImportError as problem:
-        raise CouldNotVerify(
-            f"the demo estate needs {problem.name}, which is not installed",
-            remedy="pip install 'pytest-restore-drill[demo]', or use ci/drill.",
-        ) from problem
+    root = _checkout(plan)
+    estate = _of_demo(root)
     try:
         return estate.start(root)
     except OSError as problem:
@@ -47,6 +39,41 @@ def start_demo(plan: Plan) -> Any:
             f"the demo estate cannot be built: {problem.strerror or problem}",
             looked_at=str(problem.filename or root),
             remedy="Run the demo in a copy of the project that this user may write to.",
+        ) from problem
+
+
+def fit_demo(plan: Plan) -> Plan:
+    """Leave out of the demo what this machine cannot have (``Plan.left_out`` says so); any other plan stays as it is.
+
+    Raises:
+        CouldNotVerify: The demo needs something that is not installed.
+    """
+    if not plan.demo:
+        return plan
+    estate = _of_demo(_checkout(plan))
+    left_out = estate.left_out()
+    return replace(
+        plan,
+        targets=tuple(target for target in plan.targets if target.name not in left_out),
+        left_out=tuple(left_out.items()),
+        passed_over=tuple(estate.passed_over().items()),
+    )
+
+
+def _checkout(plan: Plan) -> Path:
+    return Path(plan.catalogue).resolve().parent.parent
+
+
+def _of_demo(root: Path) -> Any:
+    fixtures = str(root / "fixtures")
+    if fixtures not in sys.path:
+        sys.path.insert(0, fixtures)
+    try:
+        return importlib.import_module("demo_estate")
+    except ImportError as problem:
+        raise CouldNotVerify(
+            f"the demo estate needs {problem.name}, which is not installed",
+            remedy="pip install 'pytest-restore-drill[demo]', or use ci/drill.",
         ) from problem
 
 
@@ -91,6 +118,14 @@ def open_run(run: Run) -> None:
             remedy="Give --reports-dir a directory with room that this user may write to.",
         ) from problem
     reap(run)
+
+
+def look_for_sandboxes(run: Run) -> None:
+    """Find out which kinds of sandboxes this machine has, once for all workers, where the catalogue leaves it open."""
+    for target in run.plan.targets:
+        # A machine that has none for a target is told by the target's drills.
+        with contextlib.suppress(CouldNotVerify):
+            run.sandbox_of(target)
 
 
 def abandon(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [a b c d e] [--repeat N] [--small] [--profile]``."""
+"""``python -m tests.benchmarks [a b c d e f] [--repeat N] [--small] [--profile]``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _MODULES = {
     "c": "object_store",
     "d": "many_files",
     "e": "codec_throughput",
+    "f": "database_servers",
 }
 
 
 def main() -> int:
     """Build, measure and print each benchmark that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=[[], *_MODULES], metavar="a b c d e", help="default: all of them")
+    parser.add_argument("which", nargs="*", choices=[[], *_MODULES], metavar="a b c d e f", help="default: all of them")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds; medians are reported (default: 3)")
     parser.add_argument("--small", action="store_true", help="a tenth of the data: to try the harness, not to measure")
     parser.add_argument(

@@ -33,7 +33,7 @@ _DUMP = f"{PREFIX}/legacy/2026/crm-327.sql.xz"
 
 @pytest.fixture(scope="module")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Estate:
-    return ensure(tmp_path_factory.mktemp("checkout"), NOW)
+    return ensure(tmp_path_factory.mktemp("checkout"), NOW, servers=False)
 
 
 @pytest.fixture(scope="module")

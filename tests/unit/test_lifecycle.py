@@ -45,6 +45,14 @@ def test_a_run_begins_with_its_directory_and_without_what_dead_ones_left(run: Ru
     assert lifecycle.reap(run) == []
 
 
+def test_a_run_finds_out_what_sandboxes_there_are(run: Run) -> None:
+    lifecycle.look_for_sandboxes(run)
+    assert run.sandboxes == {"directory": ""}
+    # A machine without any is told by the drills, and stops no run.
+    run.sandboxes["directory"] = "it broke down"
+    lifecycle.look_for_sandboxes(run)
+
+
 # --- what is remembered -----------------------------------------------------------------------------------------------
 
 LINES: list[dict[str, Any]] = [
@@ -240,6 +248,26 @@ def test_only_the_demos_plan_starts_the_demo(tmp_path: Path, monkeypatch: pytest
     for _ in range(2):
         assert lifecycle.start_demo(plan) == ("started", tmp_path.resolve())
     assert sys.path.count(str(tmp_path / "fixtures")) == 1
+    monkeypatch.delitem(sys.modules, "demo_estate")
+
+
+def test_what_a_machine_cannot_have_is_left_out_of_the_demo_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "demo_estate", raising=False)
+    package = tmp_path / "fixtures" / "demo_estate"
+    package.mkdir(parents=True)
+    plan = replace(demo(tmp_path), targets=(planned_target(name="one"), planned_target(name="two")))
+    name = "one"
+    (package / "__init__.py").write_text(
+        f"def left_out():\n    return {{{name!r}: 'no server'}}\n\n\n"
+        "def passed_over():\n    return {'container': 'none'}\n"
+    )
+    fitted = lifecycle.fit_demo(plan)
+    assert name not in fitted.by_name and fitted.left_out == ((name, "no server"),)
+    assert fitted.passed_over == (("container", "none"),)
+    assert lifecycle.fit_demo(replace(plan, demo=False)).by_name.keys() == plan.by_name.keys()
     monkeypatch.delitem(sys.modules, "demo_estate")
 
 
