@@ -46,6 +46,7 @@ _TABLE = (
     Case("query", "test_query", Stage.CONTENT, "The question has the right answer"),
     Case("files", "test_files", Stage.CONTENT, "The tree has the files it should have"),
     Case("newest", "test_newest_record", Stage.CONTENT, "The newest record is as fresh as the snapshot"),
+    Case("smoke", "test_smoke", Stage.CONTENT, "The application runs on it and answers"),
     Case("check", "test_check", Stage.CONTENT, "A check of your own passes"),
     Case("disposed", "test_restored_copy_is_disposed", Stage.DISPOSE, "Nothing of it is left", Stage.DISPOSE),
     Case("3-2-1", "test_follows_3_2_1", Stage.TARGET, "Three copies, two media, one offsite"),

@@ -274,6 +274,8 @@ class Drill:
         self.run.progress.begin(self.target.name, self.copy.name, "restore", -1)
         clock = time.monotonic()
         try:
+            if engine.functions_inside:
+                sandbox.enclose()
             self._restored = restored = engine.restore(self._linked, sandbox, options)
         finally:
             self.run.progress.end()
@@ -285,7 +287,7 @@ class Drill:
             rto_seconds=transfer.seconds + seconds,
             machine=self.run.machine,
             concurrency=self.run.options.concurrency,
-            sandbox=sandbox.facts(),
+            sandbox={**sandbox.facts(), "chosen": self.run.sandbox_of(self.target).reason},
             facts={key: value for key, value in restored.facts.items() if key != "summary"},
             notes=tuple(restored.notes),
         )
@@ -298,6 +300,9 @@ class Drill:
             allow_empty=self.target.model.expect.allow_empty,
             threads=self.run.threads,
             integrity=self.target.model.expect.integrity,
+            depth=self.target.model.depth,
+            tables=self.target.model.sample,
+            strict=frozenset(self.target.model.expect.strict),
         )
 
     def measure(self, case: PlannedCase) -> Measured:
@@ -347,10 +352,10 @@ class Drill:
 
     def _enter_sandbox(self) -> Sandbox:
         if self._sandbox is None:
-            kind: type[Sandbox] = load("sandboxes", self.target.model.sandbox)
+            kind: type[Sandbox] = load("sandboxes", self.run.sandbox_of(self.target).kind)
             sandbox = kind(
                 self.run.work_dir, run=self.run.id, name=f"{self.target.name}.{self.copy.name}", limits=self._limits(),
-                circle=self.copy.store_name,
+                circle=self.copy.store_name, options=self.target.model.sandbox.options,
             )  # fmt: skip
             self._sandbox = sandbox.__enter__()
         return self._sandbox

@@ -69,7 +69,13 @@ def run(
 
 def find(name: str) -> str | None:
     """Where a program is installed, system directories included that a user's PATH may lack."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin:/sbin:/usr/local/sbin", *versioned_places()))
+    return shutil.which(name, path=path)
+
+
+def versioned_places() -> list[str]:
+    """Where distributions keep programs of which several versions may be installed."""
+    return [str(place) for place in sorted(Path("/usr").glob("lib/postgresql/*/bin"), reverse=True)]
 
 
 def _start(argv: Sequence[str], environment: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:

@@ -64,6 +64,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     },
     "sandboxes": {
         "directory": ("restore_drill.sandboxes.directory:DirectorySandbox", ""),
+        "container": ("restore_drill.sandboxes.container:ContainerSandbox", ""),
     },
     "engines": {
         "sqlite": ("restore_drill.engines.sqlite:SqliteEngine", ""),
@@ -74,6 +75,11 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "git": ("restore_drill.engines.git:GitEngine", ""),
         "ldif": ("restore_drill.engines.ldif:LdifEngine", ""),
         "etcd": ("restore_drill.engines.etcd:EtcdEngine", ""),
+        "redis": ("restore_drill.engines.redis:RedisEngine", ""),
+        "volume": ("restore_drill.engines.volume:VolumeEngine", ""),
+        "postgres": ("restore_drill.engines.postgres.engine:PostgresEngine", ""),
+        "mysql": ("restore_drill.engines.mysql.engine:MysqlEngine", ""),
+        "mariadb": ("restore_drill.engines.mysql.engine:MariadbEngine", ""),
     },
     "checks": {
         "integrity": ("restore_drill.checks.integrity:IntegrityCheck", ""),
@@ -82,6 +88,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "query": ("restore_drill.checks.query:QueryCheck", ""),
         "files": ("restore_drill.checks.files:FilesCheck", ""),
         "newest": ("restore_drill.checks.newest:NewestRecordCheck", ""),
+        "smoke": ("restore_drill.checks.smoke:SmokeCheck", ""),
     },
 }
 

@@ -36,18 +36,20 @@ class Outcome:
 
     Attributes:
         planned: Every case that the catalogue asks for; a drill in which one did not run is partial.
+        depth: How deep the drill goes, when not everything is restored; such a drill is partial, too.
         cause: The first failure, or the first error when nothing failed.
     """
 
     planned: frozenset[PlannedCase]
     verdicts: dict[PlannedCase, Verdict] = field(default_factory=dict)
     cause: str = ""
+    depth: str = ""
     _borne: Verdict = Verdict.PASSED
 
     @property
     def whole(self) -> bool:
-        """Whether every planned case reported."""
-        return self.planned <= self.verdicts.keys()
+        """Whether all was restored and every planned case reported."""
+        return not self.depth and self.planned <= self.verdicts.keys()
 
     @property
     def passed(self) -> bool:
@@ -79,7 +81,8 @@ class TargetDrill:
         self._described: dict[str, tuple[int, Any]] = {}
         planned = target.cases()
         self.outcomes = {
-            copy.name: Outcome(frozenset(case for case in planned if case.copy == copy.name)) for copy in target.copies
+            copy.name: Outcome(frozenset(case for case in planned if case.copy == copy.name), depth=target.depth)
+            for copy in target.copies
         }
 
     def drill(self, copy: str) -> Drill:
@@ -91,7 +94,12 @@ class TargetDrill:
         return self._drills[copy]
 
     def scope(self, copy: str) -> str:
-        """``whole`` when every planned case of a copy's drill (or of the target as a whole) was selected."""
+        """``whole`` when every planned case of a copy's drill (or of the target as a whole) was selected.
+
+        Never when not everything is restored.
+        """
+        if not self.target.is_full:
+            return "partial"
         planned = self.outcomes[copy].planned if copy else {case for case in self.target.cases() if not case.copy}
         return "whole" if planned <= self._selected else "partial"
 

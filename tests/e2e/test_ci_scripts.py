@@ -10,15 +10,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("ci/drill", "ci/test", "ci/setup.sh", ".ci/run")
+SCRIPTS = ("ci/drill", "ci/test", "ci/setup.sh", "ci/engine.sh", ".ci/run")
 #: What the scripts use of the system.
-SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "readlink", "rm", "rmdir")
+SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "mktemp", "readlink", "rm", "rmdir")
+#: And of it to start a container engine.
+ENGINE = ("setpriv", "setsid", "sleep", "tail")
 
 PYTHON3 = r"""#!/bin/bash
 printf '%s\n' "python3 $*" >>"$LOG/calls"
@@ -33,16 +36,22 @@ VENV_PYTHON = r"""#!/bin/bash
 printf '%s\n' "venv $*" >>"$LOG/calls"
 case "$1 $2" in
   "-V ") echo "Python 3.11.2" ;;
+  "-c import docker"*) [ -z "$NO_ENGINE" ] || [ -e "$LOG/engine" ] ;;
   "-m pip")
     printf '%s\n' "index=$PIP_INDEX_URL user=$PIP_USER target=$PIP_TARGET" >>"$LOG/pip"
     [ -z "$PIP_FAILS" ] || { echo "ERROR: No matching distribution found for moto" >&2; exit 1; } ;;
   "-m pytest")
     shift 2
     pwd >"$LOG/cwd"
+    [ ! -p "$LOG/hold" ] || cat "$LOG/hold"
     : >"$LOG/pytest"
+    [ ! -e "$LOG/engine" ] || : >"$LOG/tested-with-engine"
     [ $# = 0 ] || printf '%s\0' "$@" >"$LOG/pytest"
     exit "${PYTEST_STATUS:-0}" ;;
   "-m ruff") exit "${RUFF_STATUS:-0}" ;;
+  "-m coverage")
+    [ ! -e "$LOG/engine" ] || : >"$LOG/tested-with-engine"
+    exit "${COVERAGE_STATUS:-0}" ;;
 esac
 """
 APT_GET = r"""#!/bin/bash
@@ -52,6 +61,13 @@ case " $* " in
   *) [ -e "$LOG/lists" ] && [ ! -e "$LOG/apt-fails" ] || { echo "E: Unable to locate package" >&2; exit 100; }
      rm -f "$LOG/no-ensurepip" ;;
 esac
+"""
+DOCKERD = r"""#!/bin/bash
+printf '%s\n' "dockerd $*" >>"$LOG/calls"
+[ -z "$DOCKERD_FAILS" ] || { echo 'failed to mount overlay: operation not permitted' >&2; exit 1; }
+trap 'rm "$LOG/engine"; exit' TERM
+: >"$LOG/engine"
+while :; do sleep 0.1; done
 """
 ID = r"""#!/bin/bash
 echo "${STUB_UID:-1000}"
@@ -287,6 +303,83 @@ def test_missing_programs_are_installed_by_root(checkout: Checkout) -> None:
     assert "cannot run" not in done.stderr
     (installation,) = checkout.calls("apt-get")
     assert {"rsync", "sqlite3", "age", "shellcheck"} <= set(installation.split())
+
+
+def _machine_with_docker(checkout: Checkout) -> None:
+    checkout.add("dockerd", DOCKERD)
+    for name in ENGINE:
+        (checkout.bin / name).symlink_to(shutil.which(name) or "/missing")
+
+
+def _dockerd(checkout: Checkout) -> str:
+    (call,) = checkout.calls("dockerd ")
+    return call
+
+
+@pytest.mark.parametrize("arguments", [["tests/unit"], []])
+@pytest.mark.parametrize("status", ["0", "3"])
+def test_root_gets_a_container_engine_for_as_long_as_the_tests_run(
+    checkout: Checkout, arguments: list[str], status: str
+) -> None:
+    _machine_with_docker(checkout)
+    done = checkout.run(
+        "ci/test", *arguments, STUB_UID="0", NO_ENGINE="1", PYTEST_STATUS=status, COVERAGE_STATUS=status
+    )
+    assert done.returncode == int(status), done.stderr
+    assert "starting dockerd" in done.stderr
+    assert (checkout.log / "tested-with-engine").exists()
+    assert not (checkout.log / "engine").exists()
+    pid_file = Path(_dockerd(checkout).split()[-1])
+    assert pid_file.name == "dockerd.pid"
+    assert not pid_file.parent.exists()
+
+
+def test_an_engine_ends_with_a_killed_script(checkout: Checkout) -> None:
+    _machine_with_docker(checkout)
+    environment = {"PATH": str(checkout.bin), "LOG": str(checkout.log), "STUB_UID": "0", "NO_ENGINE": "1"}
+    os.mkfifo(checkout.log / "hold")
+    process = subprocess.Popen([checkout.root / "ci/test", "tests/unit"], env=environment, stderr=subprocess.DEVNULL)
+    with (checkout.log / "hold").open("w"):  # opens when pytest reads from it
+        assert (checkout.log / "engine").exists()
+        process.kill()
+        process.wait(60)
+        until = time.monotonic() + 60
+        while (checkout.log / "engine").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not (checkout.log / "engine").exists()
+
+
+def test_an_engine_that_is_there_is_used(checkout: Checkout) -> None:
+    _machine_with_docker(checkout)
+    done = checkout.run("ci/test", "tests/unit", STUB_UID="0")
+    assert (done.returncode, checkout.calls("dockerd ")) == (0, [])
+    assert "container engine" not in done.stderr
+
+
+@pytest.mark.parametrize("variables", [{"STUB_UID": "1000"}, {"STUB_UID": "0", "DOCKER_HOST": "tcp://127.0.0.1:1"}])
+def test_without_an_engine_the_remedy_is_named_and_the_tests_run(checkout: Checkout, variables: dict[str, str]) -> None:
+    _machine_with_docker(checkout)
+    done = checkout.run("ci/test", "tests/unit", NO_ENGINE="1", **variables)
+    assert (done.returncode, checkout.calls("dockerd ")) == (0, [])
+    assert "no container engine answers" in done.stderr
+    assert "remedy: start Docker Engine as root, or set DOCKER_HOST" in done.stderr
+    assert checkout.passed_on == ["tests/unit"]
+
+
+def test_an_engine_that_does_not_start_says_why(checkout: Checkout) -> None:
+    _machine_with_docker(checkout)
+    done = checkout.run("ci/test", "tests/unit", STUB_UID="0", NO_ENGINE="1", DOCKERD_FAILS="1")
+    assert done.returncode == 0
+    assert "dockerd does not answer" in done.stderr
+    assert "failed to mount overlay: operation not permitted" in done.stderr
+    assert checkout.passed_on == ["tests/unit"]
+
+
+def test_images_are_built_only_for_all_of_the_tests(checkout: Checkout) -> None:
+    checkout.run("ci/test", "tests/unit")
+    assert not checkout.calls("venv fixtures/images")
+    checkout.run("ci/test")
+    assert checkout.calls("venv fixtures/images") == ["venv fixtures/images build"]
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class Known(Restored):
         answers: The first value of the answer, by statement.
         integrity: What its own checks found.
         tree: Facts of a tree.
+        estimates: What is assumed of tables that were not counted.
+        remarks: What its own checks remarked on.
+        undone: What they had no time for.
+        tried: What came of trying an application.
     """
 
     def __init__(
@@ -34,6 +38,10 @@ class Known(Restored):
         answers: Mapping[str, Any] | None = None,
         integrity: list[dict[str, Any]] | None = None,
         tree: Mapping[str, Any] | None = None,
+        estimates: Mapping[str, int] | None = None,
+        remarks: list[dict[str, Any]] | None = None,
+        undone: list[str] | None = None,
+        tried: Mapping[str, Any] | None = None,
     ) -> None:
         self.facts = {}
         self.notes = []
@@ -43,9 +51,15 @@ class Known(Restored):
         self._answers = answers
         self._integrity = integrity
         self._tree = tree
+        self._estimates = estimates or {}
+        self._more = {"remarks": remarks, "undone": undone}
+        self._tried = tried
 
     def row_counts(self) -> dict[str, int]:
         return super().row_counts() if self._counts is None else dict(self._counts)
+
+    def estimates(self) -> dict[str, int]:
+        return dict(self._estimates)
 
     def structure(self) -> dict[str, list[str]]:
         if self._structure is None:
@@ -62,13 +76,20 @@ class Known(Restored):
         if self._integrity is None:
             return super().integrity(mode)
         self.asked.append(mode)
-        return {"problems": self._integrity, "checked": ["everything"], "details": ["the row of a customer"]}
+        more = {name: value for name, value in self._more.items() if value}
+        return {"problems": self._integrity, "checked": ["everything"], "details": ["the row of a customer"], **more}
 
     def files(self, rule: Mapping[str, Any]) -> dict[str, Any]:
         if self._tree is None:
             return super().files(rule)
         self.asked.append(dict(rule))
         return dict(self._tree)
+
+    def smoke(self, rule: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        if self._tried is None:
+            return super().smoke(rule, deadline)
+        self.asked.append((dict(rule), deadline))
+        return dict(self._tried)
 
 
 def context(expect: Mapping[str, Any] | None = None, *, detail: str = "", **more: Any) -> CheckContext:

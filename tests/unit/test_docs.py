@@ -37,6 +37,7 @@ FOLLOWED = {
 }
 #: Commands of all other documents, and how each is tested; what has no test says why.
 TESTED = {
+    r"restore-drill baseline reference [\w-]+ > drills/[\w-]+\.structure": "tests/e2e/test_reference.py",
     r"(?:\./)?ci/(?:drill|test)(?: .*)?": "tests/e2e/test_ci_scripts.py",
     r"pytest drills/?(?: .*)?": "tests/e2e/test_ci_scripts.py",
     r"pytest(?: -n \d+)? drills/\S+::\S+": "tests/e2e/test_installed.py",
@@ -57,12 +58,19 @@ FOREIGN = {
     "--link-dest": "rsync", "--ignore-zeros": "tar", "--listed-incremental": "tar", "--exclude": "tar",
     "--dist": "pytest-xdist", "--xattrs": "tar", "--acls": "tar", "--format": "bsdtar", "--options": "bsdtar",
     "--base": "rclone", "--download": "rclone",
+    "--create": "pg_dump", "--clean": "pg_dump", "--if-exists": "pg_dump", "--inserts": "pg_dump",
+    "--globals-only": "pg_dumpall", "--schema-only": "pg_dump", "--heapallindexed": "pg_amcheck",
+    "--parent-check": "pg_amcheck", "--rootdescend": "pg_amcheck",
+    "--databases": "mysqldump", "--all-databases": "mysqldump", "--skip-comments": "mysqldump", "--compact": "mysqldump",
+    "--sandbox": "mariadb", "--binary-mode": "mariadb",
     "--no-deps": "pip", "--volumes-from": "docker", "--rm": "docker", "--co": "pytest", "--lf": "pytest",
     "--maxfail": "pytest", "--collect-only": "pytest", "--deselect": "pytest", "--junitxml": "pytest",
     "--import-mode": "pytest", "--durations": "pytest", "--upgrade": "pip", "--tb": "pytest",
     "--armor": "gpg", "--export-secret-keys": "gpg", "--export-secret-subkeys": "gpg", "--extract": "sops",
     "--detach-sign": "gpg", "--key": "cosign", "--zero": "sha256sum", "--tag": "sha256sum",
     "--little-endian": "xxhsum", "--length": "b3sum",
+    "--compress": "pg_basebackup", "--tablespace-mapping": "pg_basebackup", "--write-recovery-conf": "pg_basebackup",
+    "--no-manifest": "pg_basebackup",
 }  # fmt: skip
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

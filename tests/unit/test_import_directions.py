@@ -37,7 +37,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "measuring": frozenset({"repositories", "engines"}),
     "what is promised": frozenset({"catalogue"}),
     "the plan, and recognising what is stored": frozenset({"plan", "recognise", "state"}),
-    "bytes in passing": frozenset({"archives", "manifests", "stream", "facts"}),
+    "bytes in passing": frozenset({"archives", "choosing", "manifests", "stream", "facts"}),
     "where bytes lie, what encodes or signs them, where they are opened": frozenset(
         {"stores", "codecs", "signatures", "sandboxes"}
     ),
@@ -45,6 +45,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {
             "cases",
             "checksums",
+            "depth",
             "digests",
             "errors",
             "forks",
@@ -52,6 +53,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "links",
             "listings",
             "model",
+            "outline",
             "patterns",
             "process",
             "quantities",
@@ -72,6 +74,10 @@ KNOWS_MORE = {
     # Where drills would restore to must not be among backups.
     ("lifecycle", "sandboxes.workspace"),
     ("cli.clean", "sandboxes.reaper"),
+    # Beside a container, a confined process does what it does without one.
+    ("sandboxes.container", "sandboxes.directory"),
+    # What may be the name of an image is told where it is written down.
+    ("catalogue.sandboxing", "sandboxes.containers.references"),
     # The process that confined ones are forked from must be started early, by whoever starts the run.
     ("pytest_support.running", "sandboxes.directory"),
     ("pytest_support.running", "sandboxes.launcher"),
@@ -81,12 +87,16 @@ KNOWS_MORE = {
     ("locate", "repositories.selection"),
     # A prefix is a directory read object by object: what its name, manifest and marker say is the same.
     ("repositories.prefixes", "repositories.generations"),
+    # What a killed run left must be gone after the next has looked.
+    ("testing.programs", "sandboxes.reaper"),
     # What is stored beside a tree's digest is shared by the suite that checks it.
     ("testing.archive", "archives.digest"),
     ("testing.archive", "archives.members"),
     ("testing.archive", "archives.tree"),
     # A manifest is worth what a comparison with it finds.
     ("testing.manifest", "engines.files_probe"),
+    # A volume is a tree in a place of its own: what is looked at in it is the same.
+    ("engines.volume", "engines.files"),
 }
 KNOWS_PYTEST = ("pytest_plugin", "pytest_support", "testing", "standard_cases")
 ROOT = Path(restore_drill.__file__).parent

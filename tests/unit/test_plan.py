@@ -151,3 +151,27 @@ def test_a_result_survives_the_way_from_worker_to_controller() -> None:
     assert text(result) == "orders-db/nas: rows orders: too few. Look."
     across = CaseResult(PlannedCase("orders-db", "", "3-2-1"), Verdict.FAILED, "not kept")
     assert text(across) == "orders-db: 3-2-1: not kept."
+
+
+def test_what_is_restored_in_part_is_asked_only_what_it_can_answer() -> None:
+    expect = {
+        "rows": {"orders": 1, "items": 1, "default": {"min": 0}},
+        "queries": [{"name": "q", "sql": "select 1", "equals": 1}],
+        "newest_record": {"sql": "select 1", "within": "1h"},
+    }
+    given = {"name": "db", "expect": expect}
+    whole = planned_target(**given)
+    schema = planned_target(**given, depth="schema")
+    sample = planned_target(**given, depth="sample", sample=["orders"])
+    names = lambda cases: {(case.case, case.detail) for case in cases}  # noqa: E731 - said once
+    needs_rows = {("rows", "orders"), ("rows", "items"), ("rows", "other-tables"), ("query", "q"), ("newest", "")}
+    off = {("structure", ""), ("3-2-1", "")}
+    assert names(whole.not_run("nas")) == set()
+    assert names(schema.not_run("nas")) == needs_rows | off | {("integrity", "")}
+    assert names(sample.not_run("nas")) == off | {("rows", "items"), ("query", "q"), ("newest", "")}
+    for part in (schema, sample):
+        assert names(part.cases()) == names(whole.cases()) - names(part.not_run("nas"))
+        assert not part.is_full
+    assert (whole.depth, schema.depth, sample.depth) == ("", "SCHEMA", "SAMPLE (1 table)")
+    referred = planned_target(name="db", depth="schema", expect={"structure": {"reference": "r.txt"}})
+    assert ("structure", "") in names(referred.cases())

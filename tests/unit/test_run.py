@@ -12,7 +12,8 @@ import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
 from restore_drill import registry
-from restore_drill.errors import UsageProblem
+from restore_drill.choosing import Choice
+from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.run import Run, RunOptions, Silent, new_run_id, store_class
 from restore_drill.stores.local import LocalStore
 from restore_drill.stores.s3 import S3Store
@@ -50,6 +51,20 @@ def test_cores_are_shared_out_among_the_drills_that_run_at_once(tmp_path: Path) 
 def test_where_it_works(tmp_path: Path) -> None:
     assert made(tmp_path, work_dir=str(tmp_path)).work_dir == tmp_path
     assert made(tmp_path).work_dir == Path(tempfile.gettempdir())
+
+
+def test_where_a_target_is_restored_is_decided_once(tmp_path: Path) -> None:
+    named = planned_target(planned_copy(), sandbox="directory")
+    open_ = planned_target(planned_copy(), engine="ldif", sandbox={"memory": "1 GiB"})
+    run = made(tmp_path)
+    assert run.sandbox_of(named) == Choice("directory", "the catalogue names it")
+    assert run.sandboxes == {}
+    assert run.sandbox_of(open_) == Choice("directory", "the first that the engine runs in")
+    assert run.sandboxes == {"directory": ""}
+    # What the controller of the run found out holds in every worker.
+    run.sandboxes["directory"] = "it broke down"
+    with pytest.raises(CouldNotVerify, match="no directory: it broke down"):
+        run.sandbox_of(open_)
 
 
 def test_its_history_is_that_of_its_plan(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Payload, PayloadForm, Stage
+from restore_drill.outline import lines_of
 from restore_drill.sandboxes.base import Sandbox
 
 
@@ -35,6 +36,9 @@ class RestoreOptions:
         allow_empty: Accept a system that came back without a single row or file.
         threads: How many cores the engine may use.
         integrity: How deep the integrity check will be asked to go (``full``, ``quick``).
+        depth: ``full``, ``schema`` (no rows are restored) or ``sample`` (rows of ``tables`` only).
+        tables: The tables of a sample.
+        strict: What a faithful dump may contain and the catalogue nevertheless wants to fail, by the engine's own names.
     """
 
     deadline: float = 3600.0
@@ -43,6 +47,9 @@ class RestoreOptions:
     allow_empty: bool = False
     threads: int = 1
     integrity: str = "full"
+    depth: str = "full"
+    tables: tuple[str, ...] = ()
+    strict: frozenset[str] = frozenset()
 
 
 class Restored(ABC):
@@ -62,16 +69,36 @@ class Restored(ABC):
         """Begin to measure what the planned checks will ask for; returns at once. Optional."""
 
     def integrity(self, mode: str = "full") -> dict[str, Any]:  # noqa: ARG002 - overridden where there is something to ask
-        """The engine's own consistency checks: ``{"problems": [{"rule", "message", "count"}], "checked": [...]}``."""
+        """The engine's own consistency checks: ``{"problems": [{"rule", "message", "count"}], "checked": [...]}``.
+
+        Beside them, where there are any: ``remarks`` of the same form, on what a faithful backup may contain (each fails
+        where ``expect.strict`` lists its rule), ``undone`` (what could not be looked at in time, in words: no pass then),
+        and ``details``.
+        """
         raise self._cannot("check its integrity")
 
     def structure(self) -> dict[str, list[str]]:
         """Names of the objects in it, by type: ``{"table": [...], "index": [...], …}``."""
         raise self._cannot("list its structure")
 
+    def outline(self) -> list[str]:
+        """What a reviewed reference is compared with: sorted lines (:mod:`restore_drill.outline`) of every object.
+
+        May say more of an object than its name, as long as every version of the system says the same.
+        """
+        return lines_of(self.structure())
+
     def row_counts(self) -> dict[str, int]:
-        """Exact rows of every table."""
+        """Exact rows of every table that could be counted in time."""
         raise self._cannot("count rows")
+
+    def estimates(self) -> dict[str, int]:
+        """What is assumed of tables that could not be counted in time; no rule is ever judged by it."""
+        return {}
+
+    def dsn(self) -> str:
+        """How a driver of the user's own connects to it from this machine, over a Unix socket; no secret is in it."""
+        raise self._cannot("be connected to")
 
     def query(self, sql: str, deadline: float | None = None) -> list[tuple[Any, ...]]:  # noqa: ARG002 - as above
         """The rows of one read-only statement.
@@ -89,6 +116,22 @@ class Restored(ABC):
     def files(self, rule: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - as above
         """Counts, bytes, matches and manifest comparison of a restored tree."""
         raise self._cannot("look at files")
+
+    def smoke(self, rule: Mapping[str, Any], deadline: float) -> dict[str, Any]:  # noqa: ARG002 - as above
+        """Try the restored application with a command or a request, within some seconds.
+
+        Args:
+            rule: ``run`` (a program and its arguments), or a request's ``port``, ``path``, ``status`` and ``contains``.
+            deadline: Seconds until it is given up.
+
+        Returns:
+            ``outcome`` (``ended``, ``answered``, ``silent`` or ``late``), ``status`` (a program's, or of the answer),
+            ``contains`` (whether the answer does), ``application`` (``up``, ``none``, or how it ended) and ``details``.
+
+        Raises:
+            CouldNotVerify: It could not be tried.
+        """
+        raise self._cannot("try an application")
 
     @property
     def path(self) -> Path:
@@ -140,6 +183,16 @@ class Engine(ABC):
     sandboxes: ClassVar[tuple[str, ...]] = ("directory",)
     #: Short names of the checks that make sense for it.
     checks: ClassVar[frozenset[str]]
+    #: Whether functions of ours alone restore and examine it, so that a container can run them: ``Sandbox.enclose``.
+    functions_inside: ClassVar[bool] = False
+    #: How deep it can restore: see ``RestoreOptions.depth``.
+    depths: ClassVar[tuple[str, ...]] = ("full",)
+    #: What ``strict:`` of the catalogue may list for it, with what it means in words.
+    strictness: ClassVar[Mapping[str, str]] = {}
+    #: Options that a target must give it under ``engine_options``, each with an example.
+    required_options: ClassVar[Mapping[str, str]] = {}
+    #: Whether a target must name the image of its sandbox: there is no official one.
+    image_required: ClassVar[bool] = False
     #: Programs that a restore runs, for ``restore-drill doctor``; a missing one is told by ``ProgramMissing``.
     programs: ClassVar[tuple[str, ...]] = ()
     #: Modules that nothing but its sandbox imports: what is missing of them is told by the restore and by

@@ -28,6 +28,8 @@ class FilesEngine(Engine):
 
     name: ClassVar[str] = "files"
     forms: ClassVar[tuple[PayloadForm, ...]] = (PayloadForm.TREE,)
+    sandboxes: ClassVar[tuple[str, ...]] = ("directory", "container")
+    functions_inside: ClassVar[bool] = True
     checks: ClassVar[frozenset[str]] = frozenset({"files", "newest"})
     chains: ClassVar[bool] = True
 

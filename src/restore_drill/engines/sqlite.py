@@ -40,6 +40,8 @@ class SqliteEngine(Engine):
 
     name: ClassVar[str] = "sqlite"
     forms: ClassVar[tuple[PayloadForm, ...]] = (PayloadForm.FILE, PayloadForm.TREE)
+    sandboxes: ClassVar[tuple[str, ...]] = ("directory", "container")
+    functions_inside: ClassVar[bool] = True
     checks: ClassVar[frozenset[str]] = frozenset({"integrity", "structure", "rows", "query", "newest"})
 
     @classmethod

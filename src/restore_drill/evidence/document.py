@@ -53,7 +53,9 @@ class DrillAccount:
 
     @property
     def whole(self) -> bool:
-        """Whether every planned case reported and none of them because the run broke off."""
+        """Whether all was restored, every planned case reported, and none of them because the run broke off."""
+        if not self.target.is_full:
+            return False
         return self.planned <= {result.case for result in self.results if result.blocked_by not in BROKEN_OFF}
 
     @property
@@ -199,6 +201,7 @@ def _drill(account: DrillAccount) -> dict[str, Any]:
         "owner": target.model.owner,
         "objectives": {"rpo_seconds": target.rpo.total_seconds(), "rto_seconds": target.rto.total_seconds()},
         "scope": "whole" if account.whole else "partial",
+        **({} if target.is_full else {"depth": target.depth}),
         "verdict": account.verdict,
         "snapshot": account.facts("locate").get("snapshot"),
         "stages": [line for line in account.lines if "facts" in line],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from restore_drill import depth
 from restore_drill.plan import PlannedTarget
 from restore_drill.registry import load
 
@@ -11,7 +12,8 @@ def of(target: PlannedTarget, copy: str) -> list[str]:
     planned = target.copies_by_name[copy]
     expect = target.model.expect
     supported: frozenset[str] = load("engines", target.model.engine).checks
-    found = []
+    not_run = target.not_run(copy)
+    found = depth.limits(target.model, [(case.case, case.detail) for case in not_run])
     if planned.checksum.mode == "pinned":
         found.append("the digest was pinned at the first drill: not checked against its origin")
     if planned.checksum.provider:
@@ -34,6 +36,8 @@ def of(target: PlannedTarget, copy: str) -> list[str]:
         found.append("no query with a known answer")
     if "newest" in supported and not (expect.newest_record or expect.newest_file):
         found.append("the freshness of the data inside is not judged")
+    if "smoke" in supported and not expect.smoke:
+        found.append("no smoke command or probe: whether the application runs on it is not judged")
     if not target.model.sensitive:
         found.append("encryption at rest is not judged: the target is not declared sensitive")
     if planned.retention is None:

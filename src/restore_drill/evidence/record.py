@@ -102,6 +102,8 @@ class DrillRecord:
     def disposed(self, started: datetime, seconds: float, disposal: Disposal) -> None:
         """The restored copy is gone, or is not."""
         facts = {"left": len(disposal.left), "reason": disposal.reason, "kept": disposal.kept}
+        if disposal.confirmed:
+            facts["confirmed"] = disposal.confirmed
         self._append({"stage": Stage.DISPOSE, "started": _stamp(started), "seconds": round(seconds, 6), "facts": facts})
         self._flush()
 

@@ -77,6 +77,7 @@ class Controller:
             lifecycle.check_work_dir(self.run)
             lifecycle.open_run(self.run)
             self._estate = lifecycle.start_demo(self.run.plan)
+            lifecycle.look_for_sandboxes(self.run)
         except UsageProblem as problem:
             raise pytest.UsageError(str(problem)) from None
         except RestoreDrillError as problem:
@@ -87,6 +88,7 @@ class Controller:
     def pytest_configure_node(self, node: WorkerController) -> None:
         """Hand the plan over to a worker."""
         node.workerinput["restore-drill"] = self._handover
+        node.workerinput["restore-drill-sandboxes"] = self.run.sandboxes
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """What is planned, when this process runs it itself."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.plan import Plan
 from restore_drill.pytest_support.collection import Collection
 from restore_drill.pytest_support.naming import CaseDirectory
@@ -34,13 +34,16 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
         pytest.UsageError: The catalogue is invalid; the message lists every problem.
     """
     from restore_drill.catalogue.load import load
-    from restore_drill.pytest_support.controller import Controller
+    from restore_drill.lifecycle import fit_demo
+    from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
     from restore_drill.pytest_support.reports import Reports
     from restore_drill.pytest_support.stopping import raise_on_sigterm
     from restore_drill.pytest_support.terminal import Terminal
 
     try:
-        plan = load(catalogue, reports=_reports(config))
+        plan = fit_demo(load(catalogue, reports=_reports(config)))
+    except CouldNotVerify as problem:
+        pytest.exit(str(problem), returncode=COULD_NOT_VERIFY)
     except RestoreDrillError as problem:
         raise pytest.UsageError(f"\n{problem}") from None
     run = Run("", Path(), plan, _options(config))
@@ -63,6 +66,7 @@ def start_worker(config: pytest.Config, handed_over: bytes) -> None:
 
     given: Handover = pickle.loads(handed_over)  # noqa: S301 - written by our own controller, over execnet's pipe
     run = Run(given.run_id, given.directory, given.plan, given.options)
+    run.sandboxes = dict(getattr(config, "workerinput", {}).get("restore-drill-sandboxes", {}))
     raise_on_sigterm()
     _register_markers(config, given.plan)
     _register_running(config, run, CaseDirectory(given.plan))

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from restore_drill import __version__
+from restore_drill import __version__, depth
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.printable import printable
@@ -55,6 +55,9 @@ class Terminal:
         plan = self._controller.run.plan
         lines = [f"restore-drill {__version__}: {_DEMO}"] if plan.demo else [f"restore-drill {__version__}"]
         lines.append(f"catalogue: {plan.catalogue} ({len(plan.targets)} targets), state: {plan.state.url}")
+        lines += [f"LEFT OUT of the demo: {name}: {why}" for name, why in plan.left_out]
+        shallow = [f"{target.name} {target.depth}" for target in plan.targets if not target.is_full]
+        lines += [f"DEPTH: not everything is restored of {', '.join(shallow)}"] if shallow else []
         return [_shown(line) for line in lines]
 
     @pytest.hookimpl(trylast=True)
@@ -193,7 +196,8 @@ class Terminal:
             self._reporter.write(f"  {_shown(known['snapshot'])}")
             if known.get("content_bytes"):
                 self._reporter.write(f", {format_size(int(known['content_bytes']))}")
-        self._reporter.write("\n")
+        planned = self._controller.run.plan.by_name[target]
+        self._reporter.write("\n" if planned.is_full else f"  DEPTH {planned.depth}\n")
         if cause is not None:
             self._reporter.write(f"            {cause.case.case}: {_shown(cause.message)}\n", **{colour: True})
 
@@ -227,6 +231,7 @@ class Terminal:
         lines = [f"{_DEMO}"] if controller.run.plan.demo else []
         if tiers:
             lines.append(f"{told} ({', '.join(f'{tier} {count}' for tier, count in tiers.items())})")
+        lines += [_shown(line) for line in self._depth_lines()]
         lines += [f"incomplete: {_shown(problem)}" for problem in controller.incomplete]
         lines += [f"could not be recorded: {_shown(problem)}" for problem in controller.problems]
         if controller.not_run:
@@ -241,6 +246,17 @@ class Terminal:
         directory = controller.run.directory
         reports = [str(path) for name in ("junit.xml", "evidence.json") if (path := directory / name).is_file()]
         return [*lines, *notes, f"reports: {', '.join(reports) or 'none'}"]
+
+    def _depth_lines(self) -> list[str]:
+        """What was not restored of the drilled targets, and the cases that were not run for it."""
+        plan = self._controller.run.plan
+        drilled = dict.fromkeys((case.target, case.copy) for case in self._controller.planned.values() if case.copy)
+        lines: dict[str, None] = {}
+        for name, copy in drilled:
+            target = plan.by_name[name]
+            not_run = [(case.case, case.detail) for case in target.not_run(copy)]
+            lines |= dict.fromkeys(f"{name}: {limit}" for limit in depth.limits(target.model, not_run))
+        return list(lines)
 
     def _write_details(self) -> None:
         """File names and answers: here and in the 0600 file, nowhere else."""

@@ -164,6 +164,7 @@ def _describe(whole: TargetDrill, copy: str) -> list[tuple[str, object]]:
     """What JUnit says with every case of a drill."""
     demo = "demo" if whole.run.plan.demo else ""
     known = {"target": whole.target.name, "tier": whole.target.tier, "copy": copy, "scope": whole.scope(copy)}
+    known |= {"depth": whole.target.depth}
     return written({**known, "estate": demo, **(whole.drill(copy).properties() if copy else {})})
 
 

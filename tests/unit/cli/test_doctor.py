@@ -11,6 +11,8 @@ from tests.unit.cli.conftest import Command, Said, change
 
 from restore_drill import disk
 from restore_drill.engines.parquet import ParquetEngine
+from restore_drill.engines.sqlite import SqliteEngine
+from restore_drill.sandboxes.container import ContainerSandbox
 
 
 def problems(said: Said) -> dict[str, str]:
@@ -54,6 +56,27 @@ def test_everything_that_is_wrong_is_said(command: Command, catalogue: Path, pro
     assert "NO_SUCH_KEY" in found["secret env:NO_SUCH_KEY"] and "/no/such/file" in found["secret file:/no/such/file"]
     assert "no snapshot" in found["orders-db/nas"]
     assert [label for label, cause in found.items() if cause.endswith("-> ")] == []
+
+
+def test_where_targets_are_restored(command: Command, catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command("baseline", "init")
+    monkeypatch.setattr(SqliteEngine, "sandboxes", ("container", "directory"))
+    monkeypatch.setattr(SqliteEngine, "programs", ("no-such-server",))
+    monkeypatch.setattr(ContainerSandbox, "unavailable", classmethod(lambda *_: "no engine answers"))
+    said = command("doctor")
+    assert "\nok      sandbox directory (for orders-db): no container: no engine answers\n" in said.out
+    assert problems(said).keys() == {"program no-such-server (for sqlite)"}
+    # An image brings its own programs; a kind that was named is not replaced by another.
+    change(catalogue, "engine: sqlite", "engine: sqlite\n    sandbox: container")
+    assert problems(command("doctor")) == {
+        "sandbox container (for orders-db)": "no engine answers -> Have that mended, or write another kind under "
+        "sandbox."
+    }
+    monkeypatch.setattr(ContainerSandbox, "unavailable", classmethod(lambda *_: ""))
+    monkeypatch.setattr(ContainerSandbox, "inspect", classmethod(lambda *_: "Toy Engine 1.0"))
+    said = command("doctor")
+    assert "\nok      sandbox container (for orders-db): the catalogue names it; Toy Engine 1.0\n" in said.out
+    assert problems(said) == {}
 
 
 def test_a_store_that_is_not_mounted(command: Command, catalogue: Path) -> None:

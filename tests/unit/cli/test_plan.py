@@ -42,6 +42,14 @@ def test_cases_across_copies_and_frozen_targets(command: Command, catalogue: Pat
     assert "  across copies: 3-2-1" in said.out
 
 
+def test_what_is_asked_of_a_sandbox_is_shown(command: Command, catalogue: Path) -> None:
+    assert "  sandbox" not in command("plan").out
+    assert json.loads(command("plan", "--json").out)[0]["sandbox"] == {}
+    change(catalogue, "engine: sqlite", "engine: sqlite\n    sandbox: {kind: directory, memory: 1 GiB}")
+    assert "\n  sandbox: kind directory, memory 1.07 GB\n" in command("plan").out
+    assert json.loads(command("plan", "--json").out)[0]["sandbox"] == {"kind": "directory", "memory": 1 << 30}
+
+
 def test_a_plan_as_json(command: Command, project: Path) -> None:
     (target,) = json.loads(command("plan", "--json").out)
     assert target["target"] == "orders-db"
