@@ -379,3 +379,19 @@ def test_a_database_that_is_not_there_is_no_default(everything: bytes, new_sandb
     with pytest.raises(CouldNotVerify) as caught:
         restore(everything, new_sandbox("directory"), database="nothing")
     assert "did not come back" in caught.value.cause
+
+
+def test_a_text_that_cannot_be_read_to_its_end_is_no_short_one(
+    shop: bytes, everything: bytes, new_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its beginning is loaded without an error; with what is left out, and without."""
+    from restore_drill.engines.mysql import loading
+
+    for text, reads in ((shop, 'cat <"$file"'), (everything, 'dd if="$file" bs=1M')):
+        assert reads in loading._LOAD
+        broken = loading._LOAD.replace(reads, 'head -c 200 "$file" && false' if "cat" in reads else "false")
+        with monkeypatch.context() as patch:
+            patch.setattr(loading, "_LOAD", broken)
+            with pytest.raises(CouldNotVerify) as caught:
+                restore(text, new_sandbox("directory"))
+        assert "not read to its end" in caught.value.cause

@@ -38,7 +38,7 @@ class RestoreOptions:
         integrity: How deep the integrity check will be asked to go (``full``, ``quick``).
         depth: ``full``, ``schema`` (no rows are restored) or ``sample`` (rows of ``tables`` only).
         tables: The tables of a sample.
-        strict: What a faithful dump may contain and the catalogue nevertheless wants to fail, by the engine's own names.
+        strict: What a faithful dump may contain and the catalogue wants to fail all the same, by the engine's names.
     """
 
     deadline: float = 3600.0
@@ -71,9 +71,9 @@ class Restored(ABC):
     def integrity(self, mode: str = "full") -> dict[str, Any]:  # noqa: ARG002 - overridden where there is something to ask
         """The engine's own consistency checks: ``{"problems": [{"rule", "message", "count"}], "checked": [...]}``.
 
-        Beside them, where there are any: ``remarks`` of the same form, on what a faithful backup may contain (each fails
-        where ``expect.strict`` lists its rule), ``undone`` (what could not be looked at in time, in words: no pass then),
-        and ``details``.
+        Beside them, where there are any: ``remarks`` of the same form, on what a faithful backup may contain (each
+        fails where ``expect.strict`` lists its rule), ``undone`` (what could not be looked at in time, in words: no
+        pass then), and ``details``.
         """
         raise self._cannot("check its integrity")
 

@@ -11,8 +11,10 @@ from tests.integration.sandboxes.conftest import LONG, Make
 from tests.unit.engines.test_files_conformance import TestFilesEngine as _OfFiles
 from tests.unit.engines.test_sqlite_conformance import TestSqliteEngine as _OfSqlite
 
-from restore_drill.engines.base import Engine
+from restore_drill.engines.base import Engine, RestoreOptions
+from restore_drill.engines.files import FilesEngine
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded, SandboxDied
+from restore_drill.model import Payload, PayloadForm
 from restore_drill.sandboxes.base import Limits, Sandbox
 from restore_drill.sandboxes.container import ContainerSandbox
 from restore_drill.testing.sandbox import TRIALS
@@ -97,3 +99,16 @@ def test_feed_arrives_whole(enclosed: Enclosed) -> None:
 def test_engine_elsewhere_cannot_run_them(make: Make) -> None:
     with make(host="tcp://127.0.0.1:1") as sandbox, pytest.raises(CouldNotVerify, match="no container engine answers"):
         sandbox.enclose()
+
+
+def test_a_tree_that_belongs_to_somebody_else_is_restored(enclosed: Enclosed) -> None:
+    """As nearly every volume archive of an application does."""
+    tree = enclosed.work / "quarantine" / "payload-0"
+    tree.mkdir(parents=True)
+    (tree / "a").write_text("x")
+    owner = 1000 if os.geteuid() == 0 else os.geteuid()
+    os.chown(tree, owner, -1)
+    tree.chmod(0o750)
+    restored = FilesEngine().restore([Payload(PayloadForm.TREE, tree, "tar", 1)], enclosed, RestoreOptions())
+    assert restored.facts["files"] == 1
+    assert (restored.path.stat().st_uid, restored.path.stat().st_mode & 0o777) == (owner, 0o750)

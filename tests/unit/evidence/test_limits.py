@@ -80,17 +80,6 @@ def test_a_depth_that_is_not_full_comes_first_with_what_was_not_run_for_it() -> 
     assert sample[1] == "NOT RUN at this depth: structure, query(q), newest"
 
 
-def test_a_depth_that_is_not_full_comes_first_with_what_was_not_run_for_it() -> None:
-    schema = found(depth="schema", three_two_one=False)
-    assert schema[0] == "DEPTH SCHEMA: no row is restored; the drill counts as partial"
-    assert schema[1] == (
-        "NOT RUN at this depth: integrity, structure, rows(orders), rows(other-tables), query(q), newest"
-    )
-    sample = found(depth="sample", sample=["orders", "items"], three_two_one=False)
-    assert sample[0] == "DEPTH SAMPLE (2 tables): rows are restored of orders, items only; the drill counts as partial"
-    assert sample[1] == "NOT RUN at this depth: structure, query(q), newest"
-
-
 def test_an_engine_has_the_limits_of_its_own_checks() -> None:
     tree = planned_target(planned_copy(retention={"daily": 7}), engine="files", sensitive=True)
     assert limits.of(tree, "nas") == ["the freshness of the data inside is not judged"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -30,18 +31,20 @@ _FAMILIES: Final = {"mysql": "MySQL", "mariadb": "MariaDB"}
 #: What a definer's stand-in may do: as much as views, triggers and routines need, and nothing to the server itself.
 _STAND_IN: Final = "SELECT, INSERT, UPDATE, DELETE, EXECUTE, SHOW VIEW, TRIGGER, CREATE TEMPORARY TABLES, EVENT"
 #: Feeds the client pieces of the text in order, with as many line breaks as were left out: lines keep their numbers.
+#: A question whose answer nobody can know ends it: a text that was not read to its end would look like a short one.
 _LOAD: Final = """
-file=$1 pieces=$2
-shift 2
-test "$pieces" || exec "$@" <"$file"
+file=$1 pieces=$2 last=$3
+shift 3
 feed() {
   while test "$#" -gt 0; do
-    tail -c "+$1" <"$file" | head -c "$2"
+    dd if="$file" bs=1M iflag=skip_bytes,count_bytes skip="$1" count="$2" status=none || return
     head -c "$3" /dev/zero | tr '\\000' '\\n'
     shift 3
   done
 }
-feed $pieces | "$@"
+{
+  if test "$pieces"; then feed $pieces; else cat <"$file"; fi && printf "\\nSELECT '%s';\\n" "$last"
+} | "$@"
 """
 
 
@@ -117,19 +120,20 @@ class _Load:
         # Ends of lines as Windows writes them are no part of DELIMITER: only without this mode are they left out.
         options = ["--batch", "--show-warnings", *([] if self.dump["crlf"] else ["--binary-mode"])]
         options += [f"--database={self.database}"] if self.database else []
-        argv = [
-            "sh",
-            "-c",
-            _LOAD,
-            "sh",
-            self._text,
-            " ".join(self._pieces()),
-            *self._server.client(self._server.loader, *options),
-        ]
+        last = secrets.token_hex(16)
+        argv = ["sh", "-c", _LOAD, "sh", self._text, " ".join(self._pieces()), last]
+        argv += self._server.client(self._server.loader, *options)
         seconds = max(1.0, self._until - started)
         done = self._server.begin(argv, seconds=seconds).result()
         if (problem := findings.first(done)) is not None:
             raise self._judge(problem, done)
+        if last.encode() not in done.stdout:
+            raise CouldNotVerify(
+                "the dump was not read to its end inside the sandbox",
+                remedy="Look at the details on the terminal, and at the disk of this machine.",
+                stage=Stage.RESTORE,
+                details=tuple(done.stderr.decode(errors="replace").splitlines()[-20:]),
+            )
         if (changed := findings.changed(done)) is not None:
             raise changed
         return time.monotonic() - started
@@ -159,10 +163,10 @@ class _Load:
         place = 0
         for start, end, lines, _ in self.dump["cuts"]:
             if start > place or lines:
-                pieces += [str(place + 1), str(start - place), str(lines)]
+                pieces += [str(place), str(start - place), str(lines)]
             place = end
         if pieces or place:
-            pieces += [str(place + 1), str(self.dump["bytes"] - place), "0"]
+            pieces += [str(place), str(self.dump["bytes"] - place), "0"]
         return pieces
 
     def _judge(self, problem: Problem, done: Completed) -> RestoreDrillError:

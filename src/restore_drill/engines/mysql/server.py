@@ -20,6 +20,7 @@ from typing import Final
 
 from restore_drill.engines.mysql.answers import Answer, Session
 from restore_drill.engines.mysql.recognise import MARIADB
+from restore_drill.engines.mysql.scripts import MAKE_MARIADB, MAKE_MYSQL, TELL_VERSION
 from restore_drill.engines.mysql.sql import literal
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Stage
@@ -37,44 +38,6 @@ _MIB: Final = 2**20
 _FINE: Final = (10, 5)
 #: The programs of MariaDB have names of its own since 10.5; older ones go by MySQL's.
 _OWN_NAMES: Final = (10, 5)
-
-#: Feeds an empty server the definitions of the system tables: what mariadb-install-db does, but for help texts, time
-#: zones and the sys schema, which take most of its time. (One start with --skip-grant-tables would be shorter still,
-#: but a server that was started so knows no events.)
-_PREPARE: Final = """
-set -e
-data=$1 accounts=$1.accounts daemon=$2
-shift 2
-cat >"$accounts"
-mkdir -p -m 700 "$data/mysql" "$data.none"
-chmod 500 "$data.none"
-for place in /usr/share/mysql /usr/share/mariadb /usr/local/share/mysql /usr/share/mariadb/mysql; do
-  for name in mysql mariadb; do
-    tables=$place/${name}_system_tables.sql rows=$place/${name}_system_tables_data.sql
-    if test -r "$tables" && test -r "$rows" && grep -q global_priv "$tables"; then
-      if { echo 'use mysql;'; cat "$tables" "$rows"; echo; cat "$accounts"; } |
-        "$daemon" --no-defaults --bootstrap "$@" >"$data.log" 2>&1; then exit; fi
-      tail -n 20 "$data.log" >&2
-      exit 1
-    fi
-  done
-done
-rm -rf "$data"
-mkdir -m 700 "$data"
-mariadb-install-db --no-defaults --datadir="$data" --skip-test-db --auth-root-authentication-method=normal \\
-  >"$data.log" 2>&1 ||
-mysql_install_db --no-defaults --datadir="$data" >"$data.log" 2>&1 || { tail -n 20 "$data.log" >&2; exit 1; }
-"$daemon" --no-defaults --bootstrap "$@" <"$accounts" >"$data.log" 2>&1 || { tail -n 20 "$data.log" >&2; exit 1; }
-"""
-_PREPARE_MYSQL: Final = """
-set -e
-data=$1
-cat >"$data.init"
-mkdir -p -m 700 "$data" "$data.none"
-chmod 500 "$data.none"
-"$2" --no-defaults --initialize-insecure --datadir="$data" >"$data.log" 2>&1 || { tail -n 20 "$data.log" >&2; exit 1; }
-"""
-_VERSION: Final = '"$0" --no-defaults --version; "$1" --no-defaults --help | grep -c -e --sandbox || true'
 
 
 class MysqlServer:
@@ -118,7 +81,7 @@ class MysqlServer:
         Raises:
             CouldNotVerify: The program does not say, or is of the other family.
         """
-        done = self.sandbox.exec(["sh", "-c", _VERSION, self._daemon, self._client], deadline=60.0)
+        done = self.sandbox.exec(["sh", "-c", TELL_VERSION, self._daemon, self._client], deadline=60.0)
         told = done.stdout.decode(errors="replace")
         found = re.search(r"Ver (?:\S+ Distrib )?(\d+\.\d+\.\d+)(-MariaDB)?", told)
         family = MARIADB if found and found[2] else "mysql"
@@ -140,7 +103,7 @@ class MysqlServer:
         Raises:
             CouldNotVerify: It cannot be made.
         """
-        script = _PREPARE if self.family == MARIADB else _PREPARE_MYSQL
+        script = MAKE_MARIADB if self.family == MARIADB else MAKE_MYSQL
         argv = ["sh", "-c", script, "sh", self._data, self._daemon, *_given(self._storage())]
         done = self.sandbox.exec(argv, deadline=self._left(), stdin=self._accounts().encode())
         if done.returncode:

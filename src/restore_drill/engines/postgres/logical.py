@@ -68,7 +68,7 @@ def restore(payload: Payload, sandbox: Sandbox, options: RestoreOptions) -> Rest
     plan = Plan(sandbox, options, settings, _headlines(payload, sandbox, options), until)
     _refuse_depth(plan)
     major = settings.version or newest(plan.dumps)
-    ground = sandbox.equip(need(major))
+    ground = _equip(sandbox, major)
     server = PostgresServer(sandbox, ground, until=until, threads=options.threads)
     making = _begin_cluster(server, plan)
     _examine(plan)  # while initdb works
@@ -96,6 +96,17 @@ def need(major: str) -> Need:
         package=f"postgresql-{major}" if major else "postgresql",
         shared_memory=256 * _MIB,
     )
+
+
+def _equip(sandbox: Sandbox, major: str) -> Ground:
+    try:
+        return sandbox.equip(need(major))
+    except CouldNotVerify as problem:
+        if not major:
+            problem.remedy = (
+                f"The dump does not say of which version it is: set engine_options.version. {problem.remedy}"
+            )
+        raise
 
 
 def newest(dumps: Sequence[dict[str, Any]]) -> str:

@@ -88,7 +88,9 @@ class Made:
         self._sockets: Path | None = None
         self._short: workspace.RunDirectory | None = None
         self._volumes: list[str] = []
-        self.init = True
+        # With powers of root's, ending all processes of the account must not end the keeper: that is the first process
+        # then, which no signal from inside reaches.
+        self.init = not house.powers
         self.admitted: set[PurePosixPath] = set()
         self.keeper = self._begin()
         try:

@@ -95,7 +95,8 @@ def creation(
         "Image": image,
         "Entrypoint": list(KEEPER),
         "Cmd": [],
-        "User": f"{NOBODY}:{NOBODY}",
+        # Programs get their powers from the first process's: an engine gives none to that of an ordinary user.
+        "User": "0:0" if powers else f"{NOBODY}:{NOBODY}",
         "WorkingDir": "/",
         "Hostname": "drill",
         "Env": [f"{name}={value}" for name, value in environment.items()],
