@@ -172,7 +172,12 @@ class Ahead:
     def drill_all(self, line: Connection) -> None:
         """Drill what is allowed until nothing more is; the forked process's whole work."""
         run = Run(
-            self._run.id, self._run.directory, self._run.plan, self._run.options, self._run.clock, self._progress(),
+            self._run.id,
+            self._run.directory,
+            self._run.plan,
+            self._run.options,
+            self._run.clock,
+            self._progress(),
             self._run.sandboxes,
         )
         launcher.prestart()

@@ -46,11 +46,42 @@ _SCHEMA = """
     create index on orders (customer_id);
     create index on items (order_id);
 """
+_MARIADB_ROWS = {"customers": 100_000, "orders": 400_000, "items": 1_000_000}
+_MARIADB_SCHEMA = """
+    create table customers (id bigint primary key, name text not null, email varchar(80) not null unique);
+    create table orders (id bigint primary key, customer_id bigint not null, created_at datetime not null,
+        status varchar(8) not null, note text, foreign key (customer_id) references customers (id));
+    create table items (id bigint primary key, order_id bigint not null, sku varchar(8) not null,
+        quantity int not null, price decimal(10, 2) not null, description text,
+        foreign key (order_id) references orders (id));
+    insert into customers select seq, md5(seq), concat('u', seq, '@', left(md5(seq), 6), '.example')
+        from seq_1_to_{customers};
+    insert into orders select seq, 1 + seq * 7919 % {customers}, '2026-01-01' + interval seq second,
+        elt(1 + seq % 3, 'new', 'paid', 'sent'), md5(seq % 99991) from seq_1_to_{orders};
+    insert into items select seq, 1 + seq * 7919 % {orders}, left(md5(seq % 9973), 8), 1 + seq % 9,
+        seq % 100000 / 100.0, md5(seq % 99991) from seq_1_to_{items};
+"""
+#: A server on a socket, prepared as the documentation has it, and nothing synchronised to disk, as in a drill.
+_MARIADB_SERVER = (
+    "mariadb-install-db --user=mysql --datadir=/tmp/data --auth-root-authentication-method=normal --skip-test-db "
+    ">/dev/null && (mariadbd --user=mysql --datadir=/tmp/data --socket=/tmp/socket --skip-networking "
+    "--innodb-flush-log-at-trx-commit=0 --skip-innodb-doublewrite --innodb-buffer-pool-size=512M >/dev/null 2>&1 &) ; "
+    "until mariadb -S /tmp/socket -e 'create database shop' 2>/dev/null; do sleep 0.1; done"
+)
+_MARIADB_SHELL = """\
+set -e
+name=restore-drill-benchmark-$$
+trap 'docker rm -fv $name >/dev/null' EXIT
+docker run -d --network none --name $name --entrypoint sleep -v DUMP:/dump.sql:ro IMAGE 3600 >/dev/null
+docker exec $name sh -c "SERVER"
+docker exec $name sh -c 'mariadb -S /tmp/socket shop < /dump.sql'
+docker exec $name mariadb -S /tmp/socket shop -Ne 'select count(*) from items'
+"""
 _SHELL = """\
 set -e
 name=restore-drill-benchmark-$$
 trap 'docker rm -fv $name >/dev/null' EXIT
-docker run -d --name $name -e POSTGRES_PASSWORD=none -v DUMP:/dump:ro IMAGE >/dev/null
+docker run -d --network none --name $name -e POSTGRES_PASSWORD=none -v DUMP:/dump:ro IMAGE >/dev/null
 until docker exec $name pg_isready -q -h 127.0.0.1; do sleep 0.1; done
 docker exec -u postgres $name createdb shop
 docker exec $name pg_restore -U postgres -j 2 -d shop --no-owner /dump
@@ -62,7 +93,7 @@ docker exec -u postgres $name psql -d shop -Atc 'select count(*) from items'
 def build(scratch: Path, *, small: bool) -> Iterator[Iterator[Benchmark]]:
     """An engine must answer, and the stand-ins be there (``python fixtures/images build``)."""
     _prepare_image()
-    yield iter([_postgres(scratch, small)])
+    yield (build_one(scratch, small) for build_one in (_postgres, _mariadb))
 
 
 def _postgres(scratch: Path, small: bool) -> Benchmark:
@@ -103,10 +134,77 @@ def _postgres(scratch: Path, small: bool) -> Benchmark:
     )
 
 
+def _mariadb(scratch: Path, small: bool) -> Benchmark:
+    rows = {table: count // (10 if small else 1) for table, count in _MARIADB_ROWS.items()}
+    project = Project(scratch / "mariadb")
+    dump = project.stores / f"{project.stamp}_shop.sql"
+    _dump_mariadb(dump, rows)
+    record_digest(dump)
+    project.date(dump)
+    dump.chmod(0o644)
+    project.add(
+        "shop",
+        "{time:%Y%m%d_%H%M%S}_shop.sql",
+        engine="mariadb",
+        sandbox={"kind": "container", "image": _MARIADB},
+        expect={"rows": dict(rows)},
+    )
+    project.write()
+    script = project.root / "shell.sh"
+    filled = _MARIADB_SHELL.replace("DUMP", str(dump)).replace("IMAGE", _MARIADB).replace("SERVER", _MARIADB_SERVER)
+    script.write_text(filled)
+    return Benchmark(
+        "f",
+        f"one MariaDB database as a dump of {dump.stat().st_size / 1e6:.0f} MB",
+        None,
+        [
+            Way("mariadb", ["sh", str(script)], project.root, shown="docker run; mariadb < dump; docker rm"),
+            project.way("pytest, without integrity", "-k", "not integrity"),
+            project.way("pytest"),
+        ],
+        remarks=["all of them in containers of the same image, nothing synchronised to disk by any"],
+    )
+
+
+def _dump_mariadb(path: Path, rows: dict[str, int]) -> None:
+    name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
+    _docker(
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        name,
+        "--entrypoint",
+        "sleep",
+        _MARIADB,
+        "3600",
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _shell(name, _MARIADB_SERVER)
+        _shell(name, f'mariadb -S /tmp/socket shop -e "{_MARIADB_SCHEMA.format(**rows)}"')
+        with path.open("wb") as file:
+            _docker("exec", name, "mariadb-dump", "-S", "/tmp/socket", "shop", stdout=file)
+    finally:
+        _docker("rm", "-fv", name, stdout=subprocess.DEVNULL)
+
+
 def _dump(path: Path, rows: dict[str, int]) -> int:
     """Write the dump, and say how large the database was."""
     name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
-    _docker("run", "-d", "--name", name, "-e", "POSTGRES_PASSWORD=none", _PREPARING, stdout=subprocess.DEVNULL)
+    _docker(
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        name,
+        "-e",
+        "POSTGRES_PASSWORD=none",
+        _PREPARING,
+        stdout=subprocess.DEVNULL,
+    )
     try:
         _shell(name, "until pg_isready -q -h 127.0.0.1; do sleep 0.1; done; createdb -U postgres shop")
         _psql(name, f"alter system set fsync = off; {_SCHEMA.format(**rows)}")
@@ -134,7 +232,7 @@ def _prepare_image() -> None:
     """Lay the entrypoint over the stand-in."""
     name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
     write = f"cat > /usr/local/bin/prepare <<'END'\n{_ENTRYPOINT}END\nchmod 755 /usr/local/bin/prepare"
-    _docker("run", "--name", name, "--entrypoint", "sh", _POSTGRES, "-c", write)
+    _docker("run", "--network", "none", "--name", name, "--entrypoint", "sh", _POSTGRES, "-c", write)
     try:
         _docker("commit", "--change", 'ENTRYPOINT ["prepare"]', name, _PREPARING, stdout=subprocess.DEVNULL)
     finally:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.databases import Backup, backups, custom_dumps, declare, expected
+from tests.support.gates import Gates
 from tests.support.leftovers import EngineView, Processes, watched
-from tests.support.project import Outcome, Project, until
+from tests.support.project import Outcome, Project, Started, until
 
 from restore_drill.evidence.record import read
 
@@ -116,6 +119,21 @@ def test_several_in_directories_have_their_own_verdicts_and_leave_nothing(in_dir
     in_directories.check_nothing_left(seen)
 
 
+@contextlib.contextmanager
+def _at_their_gates(project: Project, *targets: str) -> Iterator[Started]:
+    """A run whose first drills have restored a system each, and wait with it."""
+    gates = Gates(project, "restore")
+    try:
+        run = project.start("-n", "4")
+        for target in targets:
+            gates.reached(run, target)
+        yield run
+    finally:
+        run.kill()
+        (project.root / "drills" / "conftest.py").unlink()
+        shutil.rmtree(project.root / "gates")
+
+
 @pytest.mark.parametrize(
     ("number", "after"),
     [
@@ -127,11 +145,11 @@ def test_a_run_in_containers_that_is_ended_half_way_leaves_nothing(
     in_containers: Estate, engine: EngineView, number: signal.Signals, after: str
 ) -> None:
     project = in_containers.project
-    run = project.start("-n", "4")
-    with watched(run.process.pid) as seen:
-        run.until(lambda: len(engine.ours("container")) > 2 and engine.ours("volume"), "containers and a volume were there")
-        run.send(number, group=True)
-        run.process.wait(60)
+    with _at_their_gates(project, "volume-good", "mariadb-good", "custom-good", "redis-good") as run:
+        assert (len(engine.ours("container")), len(engine.ours("volume"))) == (4, 1)
+        with watched(run.process.pid) as seen:
+            run.send(number, group=True)
+            run.process.wait(60)
     if after == "clean":
         cleaned = project.command("clean", "--work-dir", str(project.work))
         assert cleaned.returncode == 0, cleaned.stderr
@@ -144,11 +162,11 @@ def test_a_run_in_containers_that_is_ended_half_way_leaves_nothing(
 
 def test_a_killed_run_in_directories_leaves_nothing_after_the_next(in_directories: Estate) -> None:
     project = in_directories.project
-    run = project.start("-n", "4")
-    with watched(run.process.pid) as seen:
-        run.until(lambda: any(b"mariadbd" in line for line in seen.lines), "a server ran")
-        run.send(signal.SIGKILL, group=True)
-        run.process.wait(60)
+    with _at_their_gates(project, "plain-good", "custom-good", "mariadb-good", "redis-good") as run:
+        with watched(run.process.pid) as seen:
+            run.send(signal.SIGKILL, group=True)
+            run.process.wait(60)
+    assert {name for line in seen.lines for name in (b"mariadbd", b"redis-server", b"postgres") if name in line}
     assert project.left
     assert project.run("-k", "redis-good").status == 0
     in_directories.check_nothing_left(seen)

@@ -99,10 +99,14 @@ def test_a_stand_in_is_like_the_image_whose_place_it_takes(stand_in: Callable[[s
     assert configuration["Entrypoint"] == ["docker-entrypoint.sh"]
     assert image.labels[building.PACKAGES_LABEL].startswith(f"postgresql-15={image.labels[building.VERSION_LABEL]} ")
     script = "id -u postgres; initdb --version; pg_amcheck --version; locale -a; ls -A /var/lib/postgresql/data"
-    said = require_engine.containers.run(
-        image.id, ["sh", "-c", script], remove=True, network_mode="none", labels={"restore-drill.tests": "stand-ins"}
+    made = require_engine.containers.run(
+        image.id, ["sh", "-c", script], detach=True, network_mode="none", labels={"restore-drill.tests": "stand-ins"}
     )
-    lines = said.decode().splitlines()
+    try:
+        made.wait()
+        lines = made.logs(stderr=False).decode().splitlines()
+    finally:
+        made.remove(v=True, force=True)  # with the volume that the image declares
     assert lines[0] == "999"
     assert all("15." in line for line in lines[1:3])
     assert lines[3:] == ["C", "C.utf8", "en_US.utf8", "POSIX"]

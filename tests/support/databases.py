@@ -151,6 +151,6 @@ def _without_upload() -> dict[str, bytes]:
 @cache
 def _orphans() -> str:
     good = postgres_samples.shop()
-    lost = "SET session_replication_role = replica;\nDELETE FROM public.customers WHERE id = 7;\n\n"
+    lost = "SET session_replication_role = replica;\nUPDATE public.orders SET customer = 4711 WHERE id = 7;\n\n"
     place = good.index("--\n-- PostgreSQL database dump complete")
     return good[:place] + lost + good[place:]

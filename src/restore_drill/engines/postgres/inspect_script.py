@@ -33,6 +33,15 @@ _RESTRICT: Final = re.compile(r"\\(un)?restrict\s+([A-Za-z0-9]+)")
 _PROGRAM_COPY: Final = re.compile(rb"COPY\s.*\s(?:FROM|TO)\s+PROGRAM\b", re.I | re.S)
 _FILE_COPY: Final = re.compile(rb"COPY\s.*\s(?:FROM|TO)\s+(?:E?'|\$)", re.I | re.S)
 _SET: Final = re.compile(r"SET\s+(?:SESSION\s+|LOCAL\s+)?([a-z_]+)\s*(?:=|TO\b)", re.I)
+#: A setting that a role or a database is given; those of extensions have a dot, and may be anything.
+_ALTER_SET: Final = re.compile(
+    rf'ALTER\s+(?:ROLE|USER|DATABASE)\s+{names.NAME}(?:\s+IN\s+DATABASE\s+{names.NAME})?\s+SET\s+"?([a-z_]+)"?\s*'
+    r"(?:=|TO\b)",
+    re.I,
+)
+_LANGUAGE: Final = re.compile(
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TRUSTED\s+)?(?:PROCEDURAL\s+)?LANGUAGE\s+[\"']?plpgsql\b", re.I
+)
 _DROP: Final = re.compile(
     r"DROP\s+(?:MATERIALIZED\s+VIEW|FOREIGN\s+(?:TABLE|DATA\s+WRAPPER)|EVENT\s+TRIGGER|TEXT\s+SEARCH\s+\w+|"
     r"ACCESS\s+METHOD|OPERATOR\s+(?:CLASS|FAMILY)|(?:PROCEDURAL\s+)?LANGUAGE|USER\s+MAPPING|\w+)\s+(?!IF\s+EXISTS\b)",
@@ -190,6 +199,8 @@ class _Findings:
             self._tablespace(text)
         elif word == b"DROP":
             self._drop(raw, text, piece)
+        elif word == b"ALTE" and (found := _ALTER_SET.match(text)):
+            self._edit("set", piece, name=found[1].lower())
         elif word == b"ALTE" and _DEMOTED.match(raw):
             self._edit("rewrite", piece, text="")  # where the provider is superuser, and not the cluster's owner
         elif word == b"ALTE" and _ALTER_DROP.match(raw):
@@ -237,6 +248,8 @@ class _Findings:
         elif space := names.created_tablespace(text):
             self._collect(self.created_tablespaces, [space])
             self._edit("rewrite", piece, text=_SPACE.sub("LOCATION ''", raw))
+        elif _LANGUAGE.match(text):
+            self._edit("rewrite", piece, text="")  # every server has it; dumps up to 8.4 create it
         elif re.match(r"CREATE\s+SCHEMA\s+public\b", text, re.I):
             self._edit(
                 "rewrite", piece, text=re.sub(r"(?i)SCHEMA\s+public", "SCHEMA IF NOT EXISTS public", raw, count=1)

@@ -85,14 +85,15 @@ def restore(payload: Payload, sandbox: Sandbox, options: RestoreOptions) -> Rest
 
 def need(major: str) -> Need:
     """What programs of this major version are called, and where they are."""
-    places = (f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin", f"/usr/local/pgsql-{major}/bin")
+    which = major or "*"
+    places = (f"/usr/lib/postgresql/{which}/bin", f"/usr/pgsql-{which}/bin", f"/usr/local/pgsql-{which}/bin")
     return Need(
         "postgres",
         version=major,
         programs=PROGRAMS,
         image=f"postgres:{major or 'latest'}",
         user="postgres",
-        places=places if major else (),
+        places=places,
         package=f"postgresql-{major}" if major else "postgresql",
         shared_memory=256 * _MIB,
     )

@@ -151,6 +151,8 @@ _LINE: Final = re.compile(
 _ENTRY: Final = re.compile(r"pg_restore: from TOC entry \d+; \d+ \d+ (.*) \S+$")
 _COPYING: Final = re.compile(rf"COPY failed for table {_N}: ")
 _INNER: Final = re.compile(r"(?:ERROR|FATAL|PANIC): +(.*)")
+#: The status of a psql that stopped at an error of its script.
+_STOPPED: Final = 3
 _TOO_MUCH: Final = 4 * 2**20 - 1
 _ERRORS: Final = re.compile(r"^(?:psql|pg_restore)[^\n]*?: (?:error|fatal|ERROR|FATAL|PANIC):", re.M)
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'|\(.*\)|[:=].*")
@@ -168,7 +170,19 @@ def sort(done: Completed) -> Said:
             said.messages.append(_sorted(found, where))
     if unseen := _unseen(done, text):
         said.messages.append(Message(Weight.FAILED, unseen))
+    if done.returncode == _STOPPED and said.problem() is None:
+        said.messages.append(_stopped(said))
     return said
+
+
+def _stopped(said: Said) -> Message:
+    """A script that psql gave up at something harmless: what follows it was not loaded all the same."""
+    told = f": {said.notes[-1]}" if said.notes else ""
+    return Message(
+        Weight.ERROR,
+        f"psql stopped at a statement that this server refuses, although the backup is not to blame{told}",
+        "Back up in custom form (pg_dump -Fc), which is restored past such statements, or take the statement out.",
+    )
 
 
 def _unseen(done: Completed, text: str) -> str:
@@ -190,7 +204,7 @@ def _sorted(found: re.Match[str], where: str) -> Message:
         where = f"TABLE DATA {table[1]}"
     line = found["line"] or found["place"] or found["at"]
     place = where or (f"line {line}" if line else "")
-    if _HARMLESS.search(words):
+    if level == "WARNING" and _HARMLESS.search(words):  # an error may quote any word of a row
         return Message(Weight.NOTHING, "")
     for pattern, weight, text, remedy in _RULES:
         if match := pattern.search(words):
