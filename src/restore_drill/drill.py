@@ -167,8 +167,19 @@ class Drill:
             self._break(stage, unexpected(problem))
         finally:
             self.seconds[OWNER[stage], ""] = seconds = time.monotonic() - clock
-            self.record.end(stage, started, seconds, self._results.get(stage))
+            self.record.end(stage, started, seconds, self._results.get(stage) or self._surroundings(stage))
         return result
+
+    def _surroundings(self, stage: Stage) -> dict[str, Any] | None:
+        """Where a restore broke: of a failure, too, it must be known which image it was and what was cut off."""
+        if stage is not Stage.RESTORE or self._sandbox is None:
+            return None
+        with contextlib.suppress(RestoreDrillError):  # the cause is another, and is told
+            return {"sandbox": self._sandbox_facts(self._sandbox)}
+        return None
+
+    def _sandbox_facts(self, sandbox: Sandbox) -> dict[str, Any]:
+        return {**sandbox.facts(), "chosen": self.run.sandbox_of(self.target).reason}
 
     def _break(self, stage: Stage, problem: RestoreDrillError) -> NoReturn:
         # A deadline of a restore says something about the backup; one of a store or a check says nothing.
@@ -277,6 +288,11 @@ class Drill:
             if engine.functions_inside:
                 sandbox.enclose()
             self._restored = restored = engine.restore(self._linked, sandbox, options)
+        except BackupFailed as problem:
+            # An engine knows a payload and not where it came from.
+            where = self.run.store(self.copy).where(self.located().snapshot.main.key)
+            problem.looked_at = problem.looked_at or where
+            raise
         finally:
             self.run.progress.end()
         seconds = time.monotonic() - clock
@@ -287,7 +303,7 @@ class Drill:
             rto_seconds=transfer.seconds + seconds,
             machine=self.run.machine,
             concurrency=self.run.options.concurrency,
-            sandbox={**sandbox.facts(), "chosen": self.run.sandbox_of(self.target).reason},
+            sandbox=self._sandbox_facts(sandbox),
             facts={key: value for key, value in restored.facts.items() if key != "summary"},
             notes=tuple(restored.notes),
         )
