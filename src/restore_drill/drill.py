@@ -26,6 +26,7 @@ from restore_drill.history import CopyHistory
 from restore_drill.locate import locate
 from restore_drill.model import Kind, Payload, Stage
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
+from restore_drill.quantities import format_duration
 from restore_drill.registry import load
 from restore_drill.repositories.base import Repository, Staging, Transfer
 from restore_drill.run import Run
@@ -59,6 +60,14 @@ class StageBroken(Exception):
     def owner(self) -> str:
         """Short name of the case that bears the cause."""
         return OWNER[self.stage]
+
+
+def _held_up(seconds: float) -> CouldNotVerify:
+    return CouldNotVerify(
+        f"pulling the image took {format_duration(seconds)}, and the rest of the time was too short",
+        remedy="It is there now: drill again. Or pull it beforehand, or raise the target's restore deadline.",
+        stage=Stage.RESTORE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +297,11 @@ class Drill:
             if engine.functions_inside:
                 sandbox.enclose()
             self._restored = restored = engine.restore(self._linked, sandbox, options)
+        except DeadlineExceeded as problem:
+            spent = time.monotonic() - clock
+            if spent - sandbox.held_up < options.deadline <= spent:
+                raise _held_up(sandbox.held_up) from problem
+            raise
         except BackupFailed as problem:
             # An engine knows a payload and not where it came from.
             where = self.run.store(self.copy).where(self.located().snapshot.main.key)

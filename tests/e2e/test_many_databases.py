@@ -101,11 +101,15 @@ def test_twenty_in_containers_have_their_own_verdicts_and_leave_nothing(
         outcome = run.end()
     _check(in_containers, outcome)
     assert outcome.directory is not None
-    stages = [line for lines in read(outcome.directory).values() for line in lines if "facts" in line]
-    confirmed = [line["facts"]["confirmed"] for line in stages if line.get("stage") == "dispose"]
-    assert len(confirmed) == 20
-    images = {line["facts"]["sandbox"]["image_id"] for line in stages if line.get("stage") == "restore"}
-    assert len(images) == 4
+    images = []
+    for (target, _), lines in read(outcome.directory).items():
+        stages = {line["stage"]: line["facts"] for line in lines if "stage" in line and "facts" in line}
+        image = stages.get("restore", {}).get("sandbox", {}).get("image_id")
+        if image:  # what is cut short may be told before a container is made for it
+            assert " removed; asked again at " in stages["dispose"]["confirmed"], target
+            images.append(image)
+    assert len(images) >= sum(not name.endswith("-cut") for name in in_containers.made)
+    assert len(set(images)) == 4
     engine.check_empty()
     in_containers.check_nothing_left(seen)
 
@@ -124,7 +128,7 @@ def _at_their_gates(project: Project, *targets: str) -> Iterator[Started]:
     """A run whose first drills have restored a system each, and wait with it."""
     gates = Gates(project, "restore")
     try:
-        run = project.start("-n", "4")
+        run = project.start("-n", "4", "-k", f"({' or '.join(targets)}) and not good-2 and not good-3")
         for target in targets:
             gates.reached(run, target)
         yield run
@@ -162,10 +166,10 @@ def test_a_run_in_containers_that_is_ended_half_way_leaves_nothing(
 
 def test_a_killed_run_in_directories_leaves_nothing_after_the_next(in_directories: Estate) -> None:
     project = in_directories.project
-    with _at_their_gates(project, "plain-good", "custom-good", "mariadb-good", "redis-good") as run:
-        with watched(run.process.pid) as seen:
-            run.send(signal.SIGKILL, group=True)
-            run.process.wait(60)
+    first = ("plain-good", "custom-good", "mariadb-good", "redis-good")
+    with _at_their_gates(project, *first) as run, watched(run.process.pid) as seen:
+        run.send(signal.SIGKILL, group=True)
+        run.process.wait(60)
     assert {name for line in seen.lines for name in (b"mariadbd", b"redis-server", b"postgres") if name in line}
     assert project.left
     assert project.run("-k", "redis-good").status == 0

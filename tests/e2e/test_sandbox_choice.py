@@ -12,6 +12,8 @@ from tests.support.project import Outcome, Project
 from restore_drill.engines import redis_samples
 from restore_drill.engines.redis import RedisEngine
 
+_NO_ENGINE = "unix:///nonexistent/no-engine.sock"
+
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory, require_program: Callable[[str], str]) -> Outcome:
@@ -27,7 +29,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, require_program: Callable[
             target["sandbox"] = asked[name]
         made.put(name, redis_samples.good(), ending=".rdb")
     made.write()
-    made.environment["DOCKER_HOST"] = f"unix://{made.root}/no-engine.sock"
+    made.environment["DOCKER_HOST"] = _NO_ENGINE
     return made.run("-n", "2")
 
 
@@ -41,7 +43,7 @@ def test_a_machine_without_an_engine_restores_in_a_directory_and_says_so(outcome
     assert outcome.causes == {"contained/nas/restores": "error"}, outcome.screen
     for target in ("left-open", "bounded"):
         assert _sandbox(outcome, target)["kind"] == "directory"
-        assert _sandbox(outcome, target)["chosen"] == "no container: no container engine answers"
+        assert _sandbox(outcome, target)["chosen"] == f"no container: no container engine answers ({_NO_ENGINE})"
     assert "no container engine answers" in outcome.cases["contained/nas/restores"]["message"]
 
 

@@ -283,6 +283,16 @@ def test_a_damaged_dump_is_told(
     assert "customer" not in f"{caught.value}".replace("Customers", "")
 
 
+def test_a_key_to_a_database_that_is_not_in_the_backup_is_a_remark(shop: bytes, new_sandbox: MakeSandbox) -> None:
+    place = shop.rindex(b"/*!40103 SET TIME_ZONE=@OLD")
+    more = b"CREATE TABLE far (n INT, FOREIGN KEY (n) REFERENCES elsewhere.things (id)); INSERT INTO far VALUES (1);\n"
+    integrity = restore(shop[:place] + more + shop[place:], new_sandbox("directory")).integrity()
+    assert (integrity["problems"], integrity.get("undone")) == ([], None)
+    (remark,) = integrity["remarks"]
+    assert (remark["rule"], remark["message"].endswith(": far")) == ("foreign_elsewhere", True)
+    assert remark["rule"] in MariadbEngine.strictness
+
+
 def test_what_a_load_does_not_notice_is_found(shop: bytes, new_sandbox: MakeSandbox) -> None:
     more = (
         b"INSERT INTO orders (id, customer_id, amount, placed) VALUES (9001, 4711, 1, NOW()), (9002, 4712, 1, NOW());\n"
@@ -326,6 +336,15 @@ def test_a_dump_of_mysql_goes_where_the_catalogue_says(shop: bytes, new_sandbox:
     with pytest.raises(CouldNotVerify) as caught:
         restore(text, new_sandbox("directory"), MysqlEngine)
     assert "mysql" in f"{caught.value}"
+
+
+def test_a_server_that_does_not_come_up_says_nothing_of_the_backup(
+    shop: bytes, new_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore_drill.engines.mysql.server._UP_IN", 0.0)
+    with pytest.raises(CouldNotVerify, match=r"was not ready within.*nothing of the backup was in it") as caught:
+        restore(shop, new_sandbox("directory"))
+    assert type(caught.value) is CouldNotVerify
 
 
 # --- hostile text ---------------------------------------------------------------------------------------------------

@@ -358,6 +358,46 @@ def test_orphans_are_counted_and_may_be_a_note(postgres: Postgres, shop: str) ->
     assert "777" not in json.dumps(facts)
 
 
+def test_keys_over_columns_of_different_collations_are_compared_as_the_server_does(postgres: Postgres) -> None:
+    keys = (
+        'create table one (k text collate "C" primary key)',
+        'create table many (k text collate "POSIX" references one)',
+        "insert into one values ('a')", "insert into many values ('a'), (null)",
+    )  # fmt: skip
+    orphan = ("set session_replication_role = replica", "insert into many values ('b')")
+    with postgres.database(*keys) as good, postgres.database(*orphan, template=good) as bad:
+        found = [postgres.restored(name).integrity() for name in (good, bad)]
+    assert [facts["undone"] for facts in found] == [[], []]
+    assert [problem["rule"] for problem in found[0]["problems"]] == []
+    assert [problem["count"] for problem in found[1]["problems"]] == [1]
+
+
+def test_a_sequence_may_be_at_its_very_end(postgres: Postgres) -> None:
+    end = (
+        "create sequence s", "create table t (n bigint default nextval('s'))",
+        "select setval('s', 9223372036854775807)", "insert into t values (9223372036854775807)",
+    )  # fmt: skip
+    with postgres.database(*end) as name:
+        facts = postgres.restored(name).integrity("quick")
+    assert (facts["problems"], facts["undone"], facts["remarks"]) == ([], [], [])
+
+
+def test_what_a_database_says_of_its_sessions_does_not_bind_those_that_examine_it(postgres: Postgres) -> None:
+    made = (
+        "create table t (n int)", "insert into t values (1)", "alter table t enable row level security",
+        "create role blind", "alter table t owner to blind", "alter table t force row level security",
+    )  # fmt: skip
+    with postgres.database(*made) as name:
+        for told in ("role = blind", "default_transaction_read_only = on", "statement_timeout = 1"):
+            postgres.run(f"alter database {name} set {told}")
+        restored = postgres.restored(name)
+        assert restored.row_counts() == {"t": 1}
+        assert restored.query("select count(*) from t") == [(1,)]
+        facts = restored.integrity()
+    postgres.run("drop role blind")
+    assert (facts["problems"], facts["undone"]) == ([], [])
+
+
 def test_a_collation_of_another_version_fails_base_backups_only(postgres: Postgres, shop: str) -> None:
     with postgres.database(template=shop) as name:
         postgres.run(f"update pg_database set datcollversion = 'old' where datname = '{name}'")

@@ -331,6 +331,18 @@ def test_what_nothing_can_start_from_fails_the_restore(
     assert failure.value.remedy
 
 
+@pytest.mark.parametrize("catalogue", ["1255", "1259"])
+def test_a_catalogue_that_is_missing_is_damage(catalogue: str, source: BaseBackups, tmp_path: Path) -> None:
+    with DirectorySandbox(tmp_path, run="physical", name="shop.nas", limits=Limits()) as sandbox:
+        root = base_backups.copy(source.plain, sandbox.work / "payload")
+        for database in (root / "data" / "base").iterdir():
+            (database / catalogue).unlink()
+        payload = Payload(PayloadForm.TREE, root, "directory", 0)
+        with pytest.raises(BackupFailed, match="cannot read its own catalogues") as failure:
+            PostgresEngine().restore([payload], sandbox, RestoreOptions(deadline=120))
+    assert any("could not open file" in line for line in failure.value.details)
+
+
 def test_archives_that_are_cut_missing_or_encrypted_are_told_apart(source: BaseBackups, tmp_path: Path) -> None:
     def cut(root: Path) -> None:
         os.truncate(root / "base.tar.gz", 1 << 20)
@@ -362,7 +374,12 @@ def test_an_incremental_backup_is_not_taken_for_a_full_one(source: BaseBackups, 
 # --- hostile configuration ---
 
 
-def test_nothing_that_a_backup_plants_is_run(source: BaseBackups, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["directory", "container"])
+def test_nothing_that_a_backup_plants_is_run(
+    kind: str, source: BaseBackups, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "container":
+        request.getfixturevalue("stand_in")("postgres")
     planted = "./planted.so"  # from the data directory, where a server works
 
     def damage(root: Path) -> None:
@@ -386,7 +403,7 @@ def test_nothing_that_a_backup_plants_is_run(source: BaseBackups, tmp_path: Path
                 file.write("".join(f"{line}\n" for line in hostile))
         (data / "pg_hba.conf").write_text("host all all 0.0.0.0/0 trust\n")
 
-    with restored(source.plain, tmp_path, damage) as physical:
+    with restored(source.plain, tmp_path, damage, kind=kind) as physical:
         server = physical.server
         assert server.ask("shop", ["select pg_switch_wal()", "checkpoint"], seconds=30)[1].problem is None
         asked = ("archive_mode", "restore_command", "shared_preload_libraries", "ssl", "listen_addresses")

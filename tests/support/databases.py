@@ -1,4 +1,4 @@
-"""A project with small servers' backups of every engine, good ones and damaged ones, and what a drill must say of each."""
+"""Small servers' backups of every engine for a project, good ones and damaged ones, and what must be said of each."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class EngineView:
         until(lambda: not suspects & set(self._all()), f"the end of {sorted(suspects)}")
 
     def _all(self) -> dict[str, str]:
-        """Kind and name of everything, and the owner that its labels name; volumes in use stand for their containers."""
+        """Kind and name of everything, and the owner that its labels name; others' volumes in use are left out."""
         found = {f"container {each['Id']}": each["Labels"] for each in self._api.containers(all=True)}
         found |= {f"network {each['Id']}": each["Labels"] for each in self._api.networks()}
         loose = self._api.volumes(filters={"dangling": True})["Volumes"] or ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -319,6 +320,25 @@ def test_what_an_engine_raises_is_borne_by_the_restore(
     stage, error = broken(make().drill("nas"))
     assert stage is Stage.RESTORE and type(error) is kind
     assert (type(problem).__name__ if isinstance(problem, RuntimeError) else str(problem)) in str(error)
+
+
+@pytest.mark.parametrize(("pulled", "kind"), [(0.0, BackupFailed), (1.0, CouldNotVerify)])
+def test_time_that_an_image_took_is_no_verdict_on_the_backup(
+    job: Objects, make: Callable[..., TargetDrill], monkeypatch: pytest.MonkeyPatch, pulled: float, kind: type
+) -> None:
+    from restore_drill.sandboxes.directory import DirectorySandbox
+
+    def late(engine: Any, payloads: Any, sandbox: Any, options: Any) -> Any:
+        until = time.monotonic() + options.deadline
+        while time.monotonic() < until:
+            pass
+        raise DeadlineExceeded("there was no time left")
+
+    monkeypatch.setattr(SqliteEngine, "restore", late)
+    monkeypatch.setattr(DirectorySandbox, "held_up", pulled)
+    stage, error = broken(make(deadlines={"restore": "0.05 s"}).drill("nas"))
+    assert stage is Stage.RESTORE and type(error) is kind
+    assert ("pulling the image took 1 s" in str(error)) == bool(pulled)
 
 
 def test_a_disk_that_is_too_small_is_noticed_before_anything_is_fetched(

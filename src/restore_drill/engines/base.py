@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Payload, PayloadForm, Stage
 from restore_drill.outline import lines_of
 from restore_drill.sandboxes.base import Sandbox
@@ -241,4 +241,14 @@ def nothing_came_back(what: str) -> Any:
         f"nothing came back: {what}",
         remedy="Check what the backup job reads; set expect.allow_empty if an empty system is right.",
         stage=Stage.RESTORE,
+    )
+
+
+def never_up(problem: DeadlineExceeded) -> CouldNotVerify:
+    """The error for a server that does not come up before anything of the backup is in it."""
+    return CouldNotVerify(
+        f"{problem.cause}, and nothing of the backup was in it yet",
+        remedy="Look at the details and at the machine's load, and give the target's sandbox more memory or processes.",
+        stage=Stage.RESTORE,
+        details=problem.details,
     )

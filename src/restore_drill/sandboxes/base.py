@@ -222,6 +222,11 @@ class Sandbox(ABC):
     #: The work directory as seen from this machine (a container's is a mount or a copy of it).
     work: Path
 
+    @property
+    def held_up(self) -> float:
+        """Seconds in which it waited for what is no part of a restore: the pull of an image."""
+        return 0.0
+
     @classmethod
     def unavailable(cls, options: SandboxOptions) -> str:  # noqa: ARG003 - others depend on an engine
         """Why this kind cannot be used on this machine, in a few words, or ``""``; takes a moment at most."""

@@ -44,7 +44,7 @@ class ContainerSandbox(Sandbox):
         try:
             client.connect(options.host)
         except CouldNotVerify as problem:
-            return problem.cause
+            return f"{problem.cause} ({problem.looked_at})" if problem.looked_at else problem.cause
         return ""
 
     @classmethod
@@ -71,6 +71,11 @@ class ContainerSandbox(Sandbox):
         self._inside: inside.Inside | None = None
         self._confirmed = ""
         self._pid = 0
+
+    @property
+    def held_up(self) -> float:
+        """Seconds in which the image was pulled."""
+        return self._made.image.pull_seconds if self._made is not None else 0.0
 
     def __enter__(self) -> Self:
         """Create the work directory; the container comes with :meth:`equip`.

@@ -114,6 +114,7 @@ def test_comes_back_in_every_form(form: str, dumps: dict[str, Path], tmp_path: P
         assert came.facts["databases"] == ["restored" if unnamed else "shop"]
         assert came.facts["dumped_by"].split()[0] == came.facts["restored_by"]
         assert any("Read Only, app" in note for note in came.notes)
+        assert not any("and restored by" in note for note in came.notes)
 
 
 @pytest.mark.parametrize("form", ["cluster", "cluster-clean"])
@@ -265,7 +266,13 @@ HARMLESS: dict[str, tuple[str, Damage, str]] = {
         "script", after(b"SET lock_timeout = 0;\n", b"SET later_timeout = 0;\n"), "later_timeout"),
     "a locale that is not here": (
         "clean-create", replaced(b"LOCALE = 'C.UTF-8'", b"LOCALE = 'tlh_QO.UTF-8'"), "tlh_QO.UTF-8"),
+    "an older server": (
+        "script", replaced(b"-- Dumped from database version 15", b"-- Dumped from database version 14"),
+        "dumped from PostgreSQL 14, and restored by 15"),
     "a tablespace": ("script", replaced(b"default_tablespace = ''", b"default_tablespace = fast"), "fast"),
+    "a setting of a later version, given to the database": (
+        "clean-create", replaced(b"ALTER DATABASE shop SET ", b"ALTER DATABASE shop SET later_timeout = 0;\nALTER DATABASE shop SET "),
+        "later_timeout"),
     "another producer": (
         "script", lambda data: b"\n".join(line for line in data.split(b"\n") if not line.startswith(
             (b"--", b"\\restrict", b"\\unrestrict"))), "cannot be told from a cut"),
@@ -280,9 +287,49 @@ def test_what_a_good_dump_may_have_is_a_note(what: str, dumps: dict[str, Path], 
         assert any(words in note for note in came.notes)
 
 
+def test_text_without_an_encoding_is_read_as_it_is(tmp_path: Path) -> None:
+    script = (
+        b"SET client_encoding = 'SQL_ASCII';\nCREATE TABLE a (t text);\nCOMMENT ON TABLE a IS 'caf\xe9';\n"
+        b"COPY a FROM stdin;\ncaf\xe9\n\\.\nCREATE LANGUAGE plpgsql;\nCREATE TABLE b AS SELECT 1;\n"
+    )
+    with restored(script, tmp_path) as came:
+        assert came.row_counts() == {"a": 1, "b": 1}
+        facts = came.integrity()
+        assert (facts["problems"], facts["undone"]) == ([], [])
+
+
+def test_what_psql_gave_up_is_no_small_backup(tmp_path: Path) -> None:
+    good = b"CREATE TABLE a AS SELECT 1;\nALTER SYSTEM RESET later_timeout;\nCREATE TABLE b AS SELECT 1;\n"
+    problem = refused(good, tmp_path)
+    assert isinstance(problem, CouldNotVerify)
+    assert "psql stopped" in problem.cause
+    with restored(good.replace(b"ALTER SYSTEM RESET later_timeout;\n", b""), tmp_path) as came:
+        assert came.row_counts() == {"a": 1, "b": 1}
+
+
+def test_a_database_of_foreign_tables_is_not_empty(tmp_path: Path) -> None:
+    script = (
+        b"CREATE EXTENSION postgres_fdw;\nCREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;\n"
+        b"CREATE FOREIGN TABLE things (n int) SERVER far;\n"
+    )
+    with restored(script, tmp_path) as came:
+        assert came.row_counts() == {}
+    emptied = script + b"CREATE TABLE local (n int);\n"
+    assert "not one row" in refused(emptied, tmp_path).cause
+
+
 def test_an_empty_system_is_allowed_where_the_catalogue_says_so(dumps: dict[str, Path], tmp_path: Path) -> None:
     with restored(dumps["schema"], tmp_path, allow_empty=True) as came:
         assert set(came.row_counts().values()) == {0}
+
+
+def test_a_server_that_does_not_come_up_says_nothing_of_the_backup(
+    dumps: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restore_drill.engines.postgres.server._UP_IN", 0.0)
+    problem = refused(dumps["custom"], tmp_path)
+    assert type(problem) is CouldNotVerify
+    assert "postgres was not ready within" in problem.cause and "nothing of the backup was in it" in problem.cause
 
 
 # --- options ------------------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_engine_that_does_not_answer_is_no_fault_of_the_backup(make: Make, need:
     with make(host=host) as sandbox, pytest.raises(CouldNotVerify, match="no container engine answers") as caught:
         sandbox.equip(need)
     assert caught.value.looked_at == host and "sandbox: directory" in caught.value.remedy
-    assert ContainerSandbox.unavailable(sandbox.options) == "no container engine answers"
+    assert ContainerSandbox.unavailable(sandbox.options) == f"no container engine answers ({host})"
 
 
 def test_work_directory_serves_another_when_it_may(make: Make, need: Need) -> None:

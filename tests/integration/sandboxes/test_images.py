@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.support.registry import PASSWORD, USER, Registry, registry, tiny
 
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
-from restore_drill.sandboxes.base import Need, SandboxOptions
+from restore_drill.sandboxes.base import Need, SandboxOptions, Volume
 from restore_drill.sandboxes.containers import references
 from restore_drill.sandboxes.containers.client import Engine, connect
 from restore_drill.sandboxes.containers.images import Image, resolve
@@ -72,7 +73,9 @@ def test_a_missing_image_is_pulled_once(engine: Engine, hub: Registry) -> None:
         "image_platform": f"linux/{engine.version['Arch']}",
         "image_labels": {"org.opencontainers.image.version": "15.4 of acme"},
         "image_pulled": True,
+        "image_pull_seconds": round(first.pull_seconds, 3),
     }
+    assert first.pull_seconds > second.pull_seconds == 0
     assert (first.user, first.environment["COLOUR"]) == ("nobody", "red")
 
 
@@ -153,11 +156,18 @@ def test_why_nothing_could_be_pulled(engine: Engine, hub: Registry, name: str, m
     assert f"docker pull {name}" in message
 
 
+def test_only_what_could_run_on_this_machine_is_sent_there(engine: Engine) -> None:
+    mounted = replace(NEED, volumes=(Volume("/data", Path("tree")),))
+    assert "set sandbox: directory" in _refused(engine, "acme/none:1", "never")
+    assert "set sandbox: directory" not in _refused(engine, "acme/none:1", "never", mounted)
+
+
 def test_a_registry_that_never_answers_ends_at_the_deadline(engine: Engine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         reference = references.parse(f"127.0.0.1:{mute.getsockname()[1]}/acme/none:1")
-        with pytest.raises(DeadlineExceeded, match="was not pulled in time"):
+        with pytest.raises(CouldNotVerify, match="was not pulled in time") as late:
             pull(engine, reference, deadline=0.5)
+    assert not isinstance(late.value, DeadlineExceeded), "a restore that is too slow would be a verdict on the backup"
 
 
 def _log_in(monkeypatch: pytest.MonkeyPatch, directory: Path, content: dict[str, Any]) -> None:

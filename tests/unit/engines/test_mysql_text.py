@@ -55,6 +55,8 @@ HEADS = {
     b"-- Adminer 4.8.1 MySQL 5.5.5-10.11.2-MariaDB dump\n": Header("Adminer", "mariadb", "10.11"),
     b"/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n": Header("no comments"),
     b"\xef\xbb\xbf/*M!999999\\- enable the sandbox mode */ \n\n/*!40101 SET NAMES utf8mb4 */;\n": Header("no comments"),
+    b"/*M!999999\\- enable the sandbox mode */ \nCREATE TABLE `x` (i INT);\n": Header("no comments"),
+    b"\nCREATE DATABASE /*!32312 IF NOT EXISTS*/ `a` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;\n": Header("no comments"),
     b"mysqldump: [Warning] Using a password on the command line\n-- MySQL dump 10.13\n-- Server version\t5.7.1\n":
         Header("mysqldump", "mysql", "5.7", complaint=True),
 }  # fmt: skip
@@ -69,7 +71,13 @@ def test_it_is_known_by_how_it_begins(head: bytes, header: Header) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"-- PostgreSQL database dump\n", b"PRAGMA foreign_keys=OFF;\n", b"CREATE TABLE x (i INT);"]
+    "head",
+    [
+        b"-- PostgreSQL database dump\n",
+        b"PRAGMA foreign_keys=OFF;\n",
+        b"CREATE TABLE x (i INT);",
+        b"CREATE DATABASE a;",
+    ],
 )
 def test_other_text_is_not_taken_for_it(head: bytes) -> None:
     assert recognise(head) is None

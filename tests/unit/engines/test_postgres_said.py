@@ -21,6 +21,10 @@ FAILED = {
     'psql:/x:7: ERROR:  new row for relation "a" violates check constraint "b"': "check constraint",
     'psql:/x:7: ERROR:  null value in column "a" of relation "b" violates not-null constraint': "a value in the column a",
     "psql:/x:9: ERROR:  something new: \"private\" and 'private' (private)": "a statement fails: something new",
+    'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "skipping private"':
+        "(TABLE DATA t)",
+    f'{_QUERY}ERROR:  operator class "public.gin_trgm_ops" does not exist for access method "gin"':
+        "operator class public.gin_trgm_ops is missing",
     "psql:/x:9: error: invalid command \\private": "rows are garbled",
     "pg_restore: error: could not read from input file: end of file": "cannot read all of it",
     "psql:/x:3: error: backslash commands are restricted; only \\unrestrict is allowed": "metacommand",
@@ -40,6 +44,9 @@ NOTHING = {
     f'{_QUERY}ERROR:  schema "public" already exists': "",
     f'{_QUERY}ERROR:  unrecognized configuration parameter "transaction_timeout"': "transaction_timeout is unknown",
     'psql:/x:7: WARNING:  something odd about "private"': "the server warned: something odd about",
+    f'{_QUERY}ERROR:  could not connect to server "remote"\nDETAIL:  private': "a foreign server remote was asked for rows",
+    f'{_QUERY}ERROR:  materialized view "mv" has not been populated': "could not be filled from mv",
+    f'{_QUERY}ERROR:  security label provider "anon" is not loaded': "security labels of anon were left out",
 }
 
 
@@ -86,3 +93,16 @@ def test_a_status_without_a_word_fails_and_so_does_too_much_of_it() -> None:
     assert told("", 0).problem() is None
     long = "psql:/x:7: NOTICE:  a\n" * 200_000
     assert "more statements fail" in str(told(long, 0).problem())
+
+
+def test_a_script_that_was_given_up_is_never_a_note() -> None:
+    for line in (
+        'psql:/x:7: ERROR:  language "plpgsql" already exists',
+        'psql:/x:7: ERROR:  unrecognized configuration parameter "later"',
+        'psql:/x:7: ERROR:  could not connect to server "remote"',
+    ):
+        assert told(line, 0).problem() is None
+        problem = told(line, 3).problem()
+        assert isinstance(problem, CouldNotVerify)
+        assert "psql stopped" in problem.cause
+    assert isinstance(told('psql:/x:7: ERROR:  relation "a" does not exist', 3).problem(), BackupFailed)

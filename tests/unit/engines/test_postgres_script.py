@@ -105,6 +105,8 @@ REWRITTEN = {
     "DROP MATERIALIZED VIEW public.a;": "DROP MATERIALIZED VIEW IF EXISTS public.a;",
     "ALTER TABLE ONLY public.a DROP CONSTRAINT b;": "ALTER TABLE IF EXISTS ONLY public.a DROP CONSTRAINT IF EXISTS b;",
     "ALTER TABLE public.a ALTER COLUMN b DROP DEFAULT;": "ALTER TABLE IF EXISTS public.a ALTER COLUMN b DROP DEFAULT;",
+    "CREATE LANGUAGE plpgsql;": "",
+    "CREATE OR REPLACE PROCEDURAL LANGUAGE 'plpgsql';": "",
     "DROP ROLE postgres;": "",
     "CREATE ROLE postgres;": "",
     "ALTER ROLE postgres WITH NOSUPERUSER;": "",
@@ -128,6 +130,8 @@ def test_what_a_fresh_server_would_refuse_is_rewritten(statement: str, tmp_path:
         "DROP TABLE IF EXISTS a;",
         "ALTER TABLE a ADD CONSTRAINT b CHECK (c <> 'DROP');",
         "CREATE ROLE other;",
+        "CREATE LANGUAGE plperl;",
+        "ALTER ROLE a SET auto_explain.log_min_duration TO '1s';",
         "SELECT 1;",
     ],
 )
@@ -176,6 +180,31 @@ def test_programs_and_files_in_copy_are_refused(tmp_path: Path) -> None:
     for statement in ("COPY a FROM PROGRAM 'id';", "COPY a TO '/etc/passwd';", "copy (select 1) to program $$id$$;"):
         with pytest.raises(BackupFailed, match="COPY that runs a program or reads a file"):
             examined(statement, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SET later = 1;", "ALTER DATABASE \"a b\" SET later TO 'x';", "ALTER ROLE a IN DATABASE b SET later = 1;"],
+)
+def test_parameters_are_listed_so_that_unknown_ones_can_be_left_out(statement: str, tmp_path: Path) -> None:
+    (edit,) = examined(f"SELECT 1;\n{statement}\n", tmp_path)["edits"]
+    assert (edit["kind"], edit["name"]) == ("set", "later")
+    assert (edit["begin"], edit["end"]) == (10, 10 + len(statement))
+
+
+def test_a_few_statements_for_each_of_many_tables_are_not_too_many(tmp_path: Path) -> None:
+    found = examined("".join(f"DROP TABLE t{number};\n" for number in range(20_001)), tmp_path)
+    assert len(found["edits"]) == 20_001
+
+
+@pytest.mark.parametrize("begin", ["BEGIN;", "begin isolation level serializable;", "START TRANSACTION;"])
+def test_a_transaction_that_is_never_committed_is_a_cut(begin: str, tmp_path: Path) -> None:
+    text = f"CREATE TABLE a (n int);\n{begin}\nCREATE TABLE b (n int);\n"
+    for end in ("COMMIT;", "END;", "commit work;", "ROLLBACK;"):
+        assert examined(f"{text}SAVEPOINT s; ROLLBACK TO s;\n{end}\n", tmp_path)["statements"] == 6
+    for end in ("", "ROLLBACK TO SAVEPOINT s;", "COMMENT ON TABLE b IS 'COMMIT;';"):
+        with pytest.raises(BackupFailed, match="inside of a transaction, which is never committed"):
+            examined(f"{text}{end}\n", tmp_path)
 
 
 def test_too_many_names_are_too_many(tmp_path: Path) -> None:

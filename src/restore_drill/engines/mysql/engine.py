@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample
@@ -24,6 +25,9 @@ class MysqlEngine(Engine):
     sandboxes: ClassVar[tuple[str, ...]] = ("container", "directory")
     checks: ClassVar[frozenset[str]] = frozenset({"integrity", "structure", "rows", "query", "newest"})
     programs: ClassVar[tuple[str, ...]] = ("mysqld", "mysql")
+    strictness: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"foreign_elsewhere": "foreign keys to tables of databases that the backup does not hold"}
+    )
     #: The family whose server is taken whatever the dump says; ``""``: the dump's.
     family: ClassVar[str] = ""
 

@@ -49,6 +49,8 @@ _DAMAGE: Final = {
     1411: "a value is no date, time or number where one must be",
     1525: "a value is no date, time or number where one must be",
     1526: "a row belongs to no partition of its table",
+    # As MariaDB up to 11 does for what its own dump program writes.
+    1100: "a table has a default from a sequence, which its LOCK TABLES leaves out (--skip-add-locks avoids that)",
     4127: "a number is beyond what its sequence holds",
 }
 #: A statement reaches for what no backup needs, and what the account that loads it may not do.

@@ -24,6 +24,8 @@ _FOREIGN_KEYS: Final = (
     "ORDER BY k.table_schema, k.table_name, k.constraint_name, k.ordinal_position"
 )
 _VIEWS: Final = "SELECT table_schema, table_name FROM information_schema.views WHERE table_schema IN ({0})"
+#: How many names a remark holds.
+_FEW: Final = 5
 #: What ``CHECK TABLE`` says of a table that has nothing to be checked, or that is fine.
 _FINE: Final = frozenset({"status", "note", "info"})
 #: Not a word on the data: engines without a check (CSV, BLACKHOLE, …).
@@ -56,6 +58,7 @@ class Integrity:
         self._server, self._databases, self._tables, self._shown = server, databases, tables, shown
         self._options = options
         self._problems: list[dict[str, Any]] = []
+        self._remarks: list[dict[str, Any]] = []
         self._details: list[str] = []
         self._undone: list[str] = []
 
@@ -67,7 +70,7 @@ class Integrity:
         """
         own = ", ".join(literal(name) for name in self._databases) or "''"
         keys, views = self._listed([_FOREIGN_KEYS.format(own), _VIEWS.format(own)])
-        grouped = _grouped(keys) if mode == "full" else []
+        grouped = self._here(_grouped(keys)) if mode == "full" else []
         names = [(row[0], row[1]) for row in views]
         depth = "EXTENDED" if mode == "full" else "QUICK"
         statements = [f"CHECK TABLE {_name(*table)} {depth}; {LEFT}" for table in self._tables]
@@ -83,7 +86,20 @@ class Integrity:
         checked = [f"CHECK TABLE {depth} of {len(self._tables)} tables", f"{len(names)} views opened"]
         checked += [f"{len(grouped)} foreign keys"] if mode == "full" else []
         found: dict[str, Any] = {"problems": self._problems, "checked": checked, "details": self._details[:100]}
+        found["remarks"] = self._remarks
         return found | ({"undone": self._undone} if self._undone else {})
+
+    def _here(self, keys: Sequence[list[Sequence[str]]]) -> list[list[Sequence[str]]]:
+        """Keys to tables of databases that came back; of others, nothing is known."""
+        databases = {name.lower() for name in self._databases}
+        here = [key for key in keys if key[0][3].lower() in databases]
+        elsewhere = sorted(self._shown(*key[0][:2]) for key in keys if key[0][3].lower() not in databases)
+        if elsewhere:
+            more = f" and {len(elsewhere) - _FEW} more" if len(elsewhere) > _FEW else ""
+            message = "foreign keys of these tables refer to databases that the backup does not hold: "
+            message += ", ".join(elsewhere[:_FEW]) + more
+            self._remarks.append({"rule": "foreign_elsewhere", "message": message, "count": len(elsewhere)})
+        return here
 
     def _ask(self, statements: Sequence[str]) -> list[Answer]:
         return self._server.ask(statements, seconds=self._options.deadline, parallel=self._options.threads)

@@ -31,9 +31,12 @@ _WRITERS: Final = {
     "HeidiSQL": rb"-- -{20,}\r?\n-- Host: ",
     "Navicat": rb"/\*\r?\n Navicat [^\n]*\n(?:[^\n]*\n){1,6}? Source Server Type +: (?:MySQL|MariaDB)",
     "Sequel": rb"# \*{20,}\r?\n# Sequel [^\n]*SQL dump",
-    "no comments": rb"/\*!(?:40101|40103|50503) SET (?:@OLD_|@saved_cs_client|NAMES |character_set_client)",
+    "no comments": rb"/\*!(?:40101|40103|50503) SET (?:@OLD_|@saved_cs_client|NAMES |character_set_client)|"
+    rb"CREATE DATABASE (?:/\*!32312 IF NOT EXISTS\*/ )?`(?:[^`\n]|``)+` /\*!40100 DEFAULT CHARACTER SET ",
 }
-_BEGINNINGS: Final = {name: re.compile(_BEFORE + pattern) for name, pattern in _WRITERS.items()}
+_BEGINNINGS: Final = {name: re.compile(_BEFORE + rb"(?:" + pattern + rb")") for name, pattern in _WRITERS.items()}
+#: With ``--compact`` nothing but this line may tell where a dump is from.
+_SANDBOX: Final = re.compile(rb"(?:\xef\xbb\xbf)?/\*M?!999999\\- enable the sandbox mode \*/")
 _STREAM: Final = b"XBSTCK01"
 
 _SERVER: Final = (
@@ -95,4 +98,5 @@ def read_header(head: bytes) -> Header:
 
 
 def _writer(head: bytes) -> str:
-    return next((name for name, pattern in _BEGINNINGS.items() if pattern.match(head)), "")
+    known = next((name for name, pattern in _BEGINNINGS.items() if pattern.match(head)), "")
+    return known or ("no comments" if _SANDBOX.match(head) else "")

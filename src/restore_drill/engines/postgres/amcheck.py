@@ -45,7 +45,7 @@ def extension(server: PostgresServer, database: str, name: str, *, seconds: floa
         database,
         [f"create extension {identifier(name)} schema pg_catalog"],
         seconds=seconds,
-        settings=batches.quiet(server),
+        settings=_writing(server),
     )[0]
     if made.problem is not None:
         yield False
@@ -54,7 +54,12 @@ def extension(server: PostgresServer, database: str, name: str, *, seconds: floa
         yield True
     finally:
         with contextlib.suppress(RestoreDrillError):  # the server is thrown away with it
-            server.psql(database, f"drop extension {identifier(name)}", seconds=seconds, settings=batches.quiet(server))
+            server.psql(database, f"drop extension {identifier(name)}", seconds=seconds, settings=_writing(server))
+
+
+def _writing(server: PostgresServer) -> dict[str, str]:
+    """For a session that has to write, whatever the database says of its sessions."""
+    return {**batches.quiet(server), "default_transaction_read_only": "off"}
 
 
 def check(
@@ -93,7 +98,12 @@ def _run(
     argv = ["timeout", "-k", "5", str(int(seconds) + 1), "pg_amcheck", "--no-password", f"--jobs={max(1, parallel)}"]
     options = {**batches.quiet(server), "statement_timeout": str(int(seconds * 1000) + 1000)}
     told = " ".join(f"-c {name}={value}" for name, value in options.items())
-    done = server.run([*argv, *deep, connection(database)], seconds=seconds + 30, PGOPTIONS=told)
+    done = server.run(
+        [*argv, *deep, connection(database)],
+        seconds=seconds + 30,
+        PGOPTIONS=told,
+        PGCLIENTENCODING=server.encoding(database),
+    )
     lines = done.stdout.decode(errors="replace").splitlines()
     damaged = _relations(lines, database, names)
     for kind, relation, count in damaged:

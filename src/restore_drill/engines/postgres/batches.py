@@ -17,6 +17,7 @@ from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 #: What every session has: nothing that a restored database defines is run unasked (event triggers), and nothing of it
 #: stands before what the system defines.
 _QUIET: Final[Mapping[str, str]] = {
+    "role": "none",
     "session_replication_role": "replica",
     "search_path": "pg_catalog",
     "TimeZone": "UTC",

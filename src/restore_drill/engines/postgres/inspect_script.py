@@ -64,8 +64,13 @@ _WORD: Final = re.compile(rb"[A-Za-z]+")
 _LOOKED_AT: Final = frozenset(
     {b"SET", b"DROP", b"ALTER", b"CREATE", b"GRANT", b"REVOKE", b"COPY", b"SELECT"}
 )  # fmt: skip
+#: What begins and ends a transaction: psql leaves one that is open at the end undone, without a word.
+_BEGINS: Final = re.compile(rb"(?:BEGIN|START\s+TRANSACTION)\b", re.I)
+_ENDS: Final = re.compile(rb"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.I)
 _HEADER: Final = 2**20
 _MANY: Final = 20_000
+#: A few for every table, where pg_dump was told --clean and not --if-exists.
+_EDITS: Final = 200_000
 
 
 def headline(path: Path) -> dict[str, Any]:
@@ -113,7 +118,7 @@ class _Findings:
         self.edits: list[dict[str, Any]] = []
         self.begun = self.completed = self.statements = self.tables = self.data = 0
         self.keys: list[str] = []
-        self.restricts = False
+        self.restricts = self.under_way = False
         self.unwhole: Piece | None = None
         self.copying = ""
 
@@ -129,6 +134,7 @@ class _Findings:
             self.data += 1
         else:
             self.statements += 1
+            self._transaction(text[piece.begin : min(piece.end, piece.begin + 100)])
             word = _WORD.match(text, piece.begin)
             if word and word[0].upper() in _LOOKED_AT:
                 self._statement(text[piece.begin : min(piece.end, piece.begin + HEAD)], piece)
@@ -140,6 +146,8 @@ class _Findings:
                 f"inside of the rows of {self.copying}" if self.unwhole.kind is Kind.DATA else "inside of a statement"
             )
             raise _cut(f"it ends {what}")
+        if self.under_way:
+            raise _cut("it ends inside of a transaction, which is never committed")
         if self.begun > self.completed:
             raise _cut("the line with which pg_dump says that it is complete is missing")
         if self.keys:
@@ -160,6 +168,12 @@ class _Findings:
             "complete": self.completed > 0,
             "restricts": self.restricts,
         }
+
+    def _transaction(self, text: bytes) -> None:
+        if _BEGINS.match(text):
+            self.under_way = True
+        elif self.under_way and _ENDS.match(text):
+            self.under_way = False
 
     def _comment(self, text: bytes) -> None:
         if found := _BEGUN.match(text):
@@ -265,7 +279,7 @@ class _Findings:
     def _edit(self, kind: str, piece: Piece, **more: Any) -> None:
         if piece.end - piece.begin > HEAD:
             return  # none that needs an edit is that long
-        if len(self.edits) >= _MANY:
+        if len(self.edits) >= _EDITS:
             raise _too_many()
         self.edits.append({"kind": kind, "begin": piece.begin, "end": piece.end, **more})
 
@@ -302,7 +316,7 @@ def _cut(what: str) -> BackupFailed:
 
 def _too_many() -> CouldNotVerify:
     return CouldNotVerify(
-        f"the script names more than {_MANY:,} roles or has as many statements that need a look",
+        f"the script names more than {_MANY:,} roles or has more than {_EDITS:,} statements that need a look",
         remedy="Restore it by hand, or back up in custom form (pg_dump -Fc).",
         stage=Stage.RESTORE,
     )

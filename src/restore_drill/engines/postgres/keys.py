@@ -23,10 +23,13 @@ from restore_drill.engines.postgres.tables import SYSTEM
 _KEYS: Final = f"""
 select k.oid::text, n.nspname, c.relname, k.conname, rn.nspname, r.relname, k.confmatchtype::text, c.relkind::text,
   r.relkind::text, c.oid::text, r.oid::text, pg_relation_size(c.oid)::text, pg_relation_size(r.oid)::text,
-  (select json_agg(json_build_array(a.attname, b.attname, op.nspname, o.oprname) order by position.n)
+  (select json_agg(json_build_array(a.attname, b.attname, op.nspname, o.oprname, ln.nspname, l.collname)
+     order by position.n)
    from unnest(k.conkey, k.confkey, k.conpfeqop) with ordinality position(one, other, operator, n)
      join pg_attribute a on a.attrelid = k.conrelid and a.attnum = position.one
      join pg_attribute b on b.attrelid = k.confrelid and b.attnum = position.other
+     left join pg_collation l on l.oid = b.attcollation and l.oid <> a.attcollation
+     left join pg_namespace ln on ln.oid = l.collnamespace
      join pg_operator o on o.oid = position.operator join pg_namespace op on op.oid = o.oprnamespace)::text
 from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
   join pg_class r on r.oid = k.confrelid join pg_namespace rn on rn.oid = r.relnamespace
@@ -94,14 +97,19 @@ def _key(values: Sequence[str]) -> _Key:
     one = f"{'' if kind == 'p' else 'only '}{identifier(schema)}.{identifier(table)} f"
     two = f"{'' if other_kind == 'p' else 'only '}{identifier(other_schema)}.{identifier(other)} p"
     joined = " and ".join(
-        f"p.{identifier(there)} operator({identifier(space)}.{symbol}) f.{identifier(here)}"
-        for here, there, space, symbol in columns
+        f"p.{identifier(there)} operator({identifier(space)}.{symbol}) f.{identifier(here)}{_collate(*collation)}"
+        for here, there, space, symbol, *collation in columns
     )
     filled = [f"f.{identifier(here)} is not null" for here, *_ in columns]
     asked = f"({' or '.join(filled)})" if match == "f" else " and ".join(filled)
     sql = f"select count(*)::text from {one} where {asked} and not exists (select 1 from {two} where {joined})"
     shown = f"{schema}.{table}".removeprefix("public.")
     return _Key(f"{shown}.{name}", Piece(oid, sql, int(values[11] or 0) + int(values[12] or 0)))
+
+
+def _collate(schema: str | None, name: str | None) -> str:
+    """As the server's own check does it: where two columns have different collations, that of the parent counts."""
+    return f" collate {identifier(schema)}.{identifier(name)}" if schema and name else ""
 
 
 def oids_of(names: Mapping[tuple[str, int], str], database: str, wanted: Sequence[str]) -> frozenset[int]:

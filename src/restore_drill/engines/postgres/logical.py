@@ -180,7 +180,15 @@ def _made(server: PostgresServer, making: Running, plan: Plan) -> list[str]:
     missing = sorted(name for name in wanted if same_locale(name) != same_locale(locale))
     notes = [f"restored with the locale {locale} in place of {', '.join(missing)}"] if missing else []
     others = sorted({dump["provider"] for dump in plan.dumps if dump.get("provider")})
+    notes += _another_version(server, plan)
     return notes + [f"restored with collations of the C library in place of {name}" for name in others]
+
+
+def _another_version(server: PostgresServer, plan: Plan) -> list[str]:
+    """What comes back in one major version says little about another one."""
+    ours = major(server.version)
+    theirs = sorted({found for dump in plan.dumps if (found := major(dump["server"]))} - {ours}, key=_order)
+    return [f"dumped from PostgreSQL {', '.join(theirs)}, and restored by {ours}"] if theirs else []
 
 
 def _refuse_old(server: PostgresServer, plan: Plan) -> None:

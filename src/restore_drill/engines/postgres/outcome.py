@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from restore_drill.engines.postgres.prepare import Loaded
 
 _SYSTEM: Final = "('pg_catalog', 'information_schema', 'pg_toast')"
-#: Objects of users, what extensions brought left out: tables and the like, routines and types, large objects, bytes.
+#: Objects of users, what extensions brought left out: tables with rows of their own, other relations, bytes, routines,
+#: large objects.
 _CONTENT: Final = f"""
-SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p', 'f')),
-       count(*) FILTER (WHERE c.relkind IN ('v', 'm', 'S')),
+SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p')),
+       count(*) FILTER (WHERE c.relkind IN ('v', 'm', 'S', 'f')),
        coalesce(sum(pg_relation_size(c.oid)) FILTER (WHERE c.relkind = 'r'), 0)::bigint,
        (SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname NOT IN {_SYSTEM} AND NOT EXISTS (
@@ -32,7 +33,10 @@ WHERE n.nspname NOT IN {_SYSTEM} AND n.nspname NOT LIKE 'pg\\_temp%' AND n.nspna
 """
 #: Nothing of the dump's own is asked by mistake, whatever it sets for its database.
 _QUIET: Final = {"search_path": "pg_catalog"}
-_DATABASES: Final = "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY datname"
+_DATABASES: Final = """
+SELECT datname, pg_encoding_to_char(encoding) FROM pg_database
+WHERE datallowconn AND datname <> 'template0' ORDER BY datname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
     Raises:
         BackupFailed: Nothing came back, or not the database that the catalogue names.
     """
-    names = [str(row[0]) for row in server.psql("template1", _DATABASES, seconds=plan.left)]
+    listed = server.psql("template1", _DATABASES, seconds=plan.left)
+    names = [str(row[0]) for row in listed]
+    server.unencoded = {str(name) for name, encoding in listed if encoding == "SQL_ASCII"}
     answers = server.psql_many(
         [(name, _CONTENT) for name in names], seconds=plan.left, parallel=plan.options.threads, settings=_QUIET
     )

@@ -21,6 +21,7 @@ from restore_drill.engines.postgres import physical_recovery as recovery
 from restore_drill.engines.postgres.prepare import Loaded
 from restore_drill.engines.postgres.restored import RestoredPostgres
 from restore_drill.engines.postgres.server import SUPERUSER, PostgresServer
+from restore_drill.engines.postgres.session import sqlstate
 from restore_drill.engines.postgres.settings import Settings as LogicalSettings
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError, UsageProblem
 from restore_drill.model import Payload, Stage
@@ -36,6 +37,9 @@ _LIMITS: Final = {"allow": ["setuid"]}
 _LIBRARY: Final = re.compile(r"[A-Za-z0-9_]{1,63}")
 _BASE: Final = re.compile(r"base\.tar(?:\.[0-9A-Za-z]+)?")
 _DEEP: Final = 3
+#: What a server says when its own files are not what they were: data and index corrupted.
+_DAMAGED: Final = ("XX001", "XX002")
+_NO_FILE: Final = re.compile(r'could not open file "(?:base|global|pg_[a-z_]+)/')
 _STATE: Final = (
     "select pg_is_in_recovery(), current_setting('archive_mode'), s.system_identifier, c.timeline_id, "
     "current_setting('server_version'), current_setting('data_checksums'), current_setting('shared_preload_libraries') "
@@ -129,8 +133,11 @@ def restore(payload: Payload, sandbox: Sandbox, options: RestoreOptions) -> Rest
     """
     until = time.monotonic() + options.deadline
     asked = logical.Plan(sandbox, options, LogicalSettings.of(options.settings), [], until)
-    physical = bring_back(payload, sandbox, options)
-    came = outcome.find(physical.server, asked, Loaded())
+    try:
+        physical = bring_back(payload, sandbox, options)
+        came = outcome.find(physical.server, asked, Loaded())
+    except CouldNotVerify as problem:
+        raise _of_files(problem) or problem from problem.__cause__
 
     def of_files(mode: str, databases: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG001 - files belong to all
         return physical.integrity(mode, seconds=options.deadline)
@@ -138,6 +145,19 @@ def restore(payload: Payload, sandbox: Sandbox, options: RestoreOptions) -> Rest
     facts = {**physical.facts, **came.facts}
     notes = [*physical.notes, *came.notes]
     return RestoredPostgres(physical.server, options, came.databases, facts, notes, physical=True, of_files=of_files)
+
+
+def _of_files(problem: CouldNotVerify) -> BackupFailed | None:
+    """The same error as one of the backup, when the server cannot read its own catalogues: nothing else wrote them."""
+    said = "\n".join(problem.details)
+    if sqlstate(said) not in _DAMAGED and not _NO_FILE.search(said):
+        return None
+    return BackupFailed(
+        "the server cannot read its own catalogues: files of the backup are missing or damaged",
+        remedy="Use another copy or an earlier snapshot, and see the details on the terminal.",
+        stage=Stage.RESTORE,
+        details=problem.details,
+    )
 
 
 def bring_back(payload: Payload, sandbox: Sandbox, options: RestoreOptions) -> Physical:

@@ -66,7 +66,12 @@ def read_schema(server: PostgresServer, database: str, found: Findings, *, until
     seconds = max(1.0, until - time.monotonic())
     argv = ["timeout", "-k", "5", str(int(seconds) + 1), "pg_dump", "--no-password", "--schema-only", "-f", "/dev/null"]
     told = " ".join(f"-c {name}={value}" for name, value in batches.quiet(server).items() if name != "search_path")
-    done = server.run([*argv, "-d", connection(database)], seconds=seconds + 30, PGOPTIONS=told)
+    done = server.run(
+        [*argv, "-d", connection(database)],
+        seconds=seconds + 30,
+        PGOPTIONS=told,
+        PGCLIENTENCODING=server.encoding(database),
+    )
     if done.returncode in _ENDED:
         found.undone.append(f"{database}: definitions, within {seconds:.0f} s")
     elif _EXHAUSTED.search(done.stderr):

@@ -107,6 +107,12 @@ _RULES: Final = tuple(
         (rf"unrecognized configuration parameter {_N}", Weight.NOTE,
          "the parameter {0} is unknown to this version and was left out", ""),
         (r'schema "public" already exists|(?:language|extension) "plpgsql" already exists', Weight.NOTHING, "", ""),
+        (rf"could not connect to server {_N}|could not establish connection", Weight.NOTE,
+         "a foreign server {0} was asked for rows, and nothing outside the sandbox can be reached", ""),
+        (rf"materialized view {_N} has not been populated", Weight.NOTE,
+         "a materialised view could not be filled from {0}, which holds nothing here", ""),
+        (rf"security label provider {_N} is not loaded", Weight.NOTE,
+         "security labels of {0} were left out: this server does not load what provides them", ""),
         (rf"role {_N} does not exist", Weight.ERROR,
          "the role {0} does not exist, and was not found in the dump either",
          "List it in engine_options.roles."),
@@ -127,8 +133,8 @@ _RULES: Final = tuple(
         (r"invalid input syntax for|invalid input value|out of range|value too long|invalid byte sequence|"
          r"invalid hexadecimal|malformed|cannot be represented|has no equivalent in encoding", Weight.FAILED,
          "a value is not of its column's type, or cannot be read", _COPY_AGAIN),
-        (rf"(relation|table|type|function|schema|column|operator|constraint|index|view|sequence|trigger|database|"
-         rf"language|server|text search \w+) {_N}(?: of relation .*)? does not exist", Weight.FAILED,
+        (rf"(relation|table|type|function|schema|column|operator(?: class| family)?|constraint|index|view|sequence|"
+         rf"trigger|database|language|server|text search \w+) {_N}(?: of relation .*)? does not exist", Weight.FAILED,
          "{0} {1} is missing, on which something else depends", "Restore it by hand; the backup may be partial."),
         (rf"(relation|table|type|function|schema|role|database|extension|constraint|trigger)? ?{_N}(?: .*)? already "
          r"exists",

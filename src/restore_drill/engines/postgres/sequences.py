@@ -48,9 +48,9 @@ class _Sequence:
         """Whether its next value is one that a column has or has passed."""
         extreme, beyond = ("max", "<=") if self.rising else ("min", ">=")
         values = " union all ".join(f"select {extreme}({column}) as v from {table}" for table, column in self.columns)
-        following = (
-            f"(select last_value + case when is_called then {1 if self.rising else -1} else 0 end from {self.sql})"
-        )
+        # The last value of all has no next one among those of bigint.
+        step = f"case when is_called then {1 if self.rising else -1} else 0 end"
+        following = f"(select last_value::numeric + {step} from {self.sql})"
         return f"select coalesce({following} {beyond} (select {extreme}(v) from ({values}) x), false)::text"
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from restore_drill.engines.base import never_up
 from restore_drill.engines.postgres.session import (
     Answer,
     Row,
@@ -105,6 +106,8 @@ class PostgresServer:
         self.user = SUPERUSER
         #: Parameters of every session, which win over what the databases and roles of a base backup set for it.
         self.session: dict[str, str] = {}
+        #: Databases without an encoding (``SQL_ASCII``): their text may be no UTF-8, and is taken as it is.
+        self.unencoded: set[str] = set()
         self._until = until
         self._server: Server | None = None
         self._locales: list[str] = []
@@ -174,7 +177,12 @@ class PostgresServer:
         for name, value in given.items():
             argv += ["-c", f"{name}={value}"]
         deadline = min(_UP_IN, self._left()) if seconds is None else seconds
-        self._server = self.sandbox.start(argv, ready=self._ready, deadline=deadline)
+        try:
+            self._server = self.sandbox.start(argv, ready=self._ready, deadline=deadline)
+        except DeadlineExceeded as problem:
+            if seconds is not None:
+                raise
+            raise never_up(problem) from problem
 
     def stop(self) -> Completed | None:
         """Stop it; what it wrote to its log, or ``None`` when it does not run."""
@@ -261,6 +269,10 @@ class PostgresServer:
             "PGHOST": self.ground.sockets, "PGPORT": "5432", "PGUSER": self.user, "PGCLIENTENCODING": "UTF8",
             "PGCONNECT_TIMEOUT": "30", "PGAPPNAME": "restore-drill",
         }  # fmt: skip
+
+    def encoding(self, database: str) -> str:
+        """The ``PGCLIENTENCODING`` of clients of this database."""
+        return "SQL_ASCII" if database in self.unencoded else "UTF8"
 
     def dsn(self, database: str) -> str:
         """How a driver on this machine connects.

@@ -59,8 +59,11 @@ class Session:
         if any(len(each.encode()) > _LONGEST for each in argv):
             raise CouldNotVerify("a statement is too long", remedy="Make it shorter than 100 KiB.")
         limit = str(max(1, int(seconds * 1000)))
-        options = {"statement_timeout": limit, "lock_timeout": limit, **settings}
-        self._running = server.begin(argv, seconds=seconds + _GRACE, PGOPTIONS=parameters(options))
+        # A database may lend its sessions another role (ALTER DATABASE ... SET role), which sees less.
+        options = {"role": "none", "statement_timeout": limit, "lock_timeout": limit, **settings}
+        self._running = server.begin(
+            argv, seconds=seconds + _GRACE, PGOPTIONS=parameters(options), PGCLIENTENCODING=server.encoding(database)
+        )
 
     def answers(self) -> list[Answer]:
         """Wait for all of them; one whose answer was cut off has a problem of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -41,6 +42,7 @@ class Image:
         volumes: Directories for which the engine makes volumes unless something else is mounted there.
         labels: Those that say what it is.
         pulled: Whether it was pulled just now.
+        pull_seconds: How long that took.
     """
 
     reference: str
@@ -53,6 +55,7 @@ class Image:
     volumes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     pulled: bool = False
+    pull_seconds: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """What evidence says about it."""
@@ -64,6 +67,7 @@ class Image:
             "image_platform": self.platform,
             "image_labels": dict(self.labels),
             "image_pulled": self.pulled,
+            **({"image_pull_seconds": round(self.pull_seconds, 3)} if self.pulled else {}),
         }
 
 
@@ -122,6 +126,7 @@ def _present(engine: Engine, wanted: Reference) -> Image | None:
 
 
 def _pulled(engine: Engine, wanted: Reference, need: Need) -> Image:
+    clock = time.monotonic()
     try:
         pull(engine, wanted)
     except PullFailed as problem:
@@ -130,7 +135,7 @@ def _pulled(engine: Engine, wanted: Reference, need: Need) -> Image:
     found = _present(engine, wanted)
     if found is None:
         raise _absent(engine, wanted, f"the image {wanted} was pulled, and the engine does not have it", need)
-    return replace(found, pulled=True)
+    return replace(found, pulled=True, pull_seconds=time.monotonic() - clock)
 
 
 def _why_absent(engine: Engine, wanted: Reference) -> str:
@@ -145,7 +150,7 @@ def _absent(
     ways = [f"pull it beforehand (docker pull {wanted})"]
     if _is_stand_in(wanted) or not wanted.registry:
         ways.append("build a stand-in from Debian's packages (fixtures/images in restore-drill's repository)")
-    if need.programs:
+    if need.programs and not need.volumes:  # a directory has no volumes
         ways.append("set sandbox: directory, which runs this machine's own programs")
     if _is_stand_in(wanted):
         del ways[0]

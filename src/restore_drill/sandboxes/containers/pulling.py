@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from restore_drill.errors import CouldNotVerify, DeadlineExceeded
+from restore_drill.errors import CouldNotVerify
 from restore_drill.printable import printable
 from restore_drill.sandboxes.containers.client import Engine, Missing, Refused
 from restore_drill.sandboxes.containers.references import Reference
@@ -88,8 +88,8 @@ def pull(engine: Engine, reference: Reference, *, deadline: float = DEADLINE) ->
 
     Raises:
         PullFailed: The engine could not get it.
-        DeadlineExceeded: It took too long, or nothing happened for too long.
-        CouldNotVerify: The engine could not be reached, or the credentials could not be read.
+        CouldNotVerify: It took too long, or nothing happened for too long; the engine could not be reached, or the
+            credentials could not be read.
     """
     client = engine.new_client()
     try:
@@ -140,8 +140,9 @@ def _events(client: APIClient, reference: Reference, deadline: float) -> Iterato
         raise
 
 
-def _late(reference: Reference) -> DeadlineExceeded:
-    return DeadlineExceeded(
+def _late(reference: Reference) -> CouldNotVerify:
+    # No DeadlineExceeded: in a restore that would be a verdict on the backup.
+    return CouldNotVerify(
         f"the image {reference} was not pulled in time",
         remedy=f"Pull it beforehand: docker pull {reference}; or look at the engine's way to the registry.",
     )
