@@ -305,7 +305,7 @@ class Drill:
         except BackupFailed as problem:
             # An engine knows a payload and not where it came from.
             where = self.run.store(self.copy).where(self.located().snapshot.main.key)
-            problem.looked_at = problem.looked_at or where
+            problem.looked_at = f"{where}, {problem.looked_at}" if problem.looked_at else where
             raise
         finally:
             self.run.progress.end()

@@ -36,7 +36,7 @@ targets:
 _EXAMPLE = """\
   orders-db: # an example: make it yours
     tier: critical # critical: RPO 1h, RTO 15m; important: 1d, 4h; archival: 1w, 1d
-    engine: sqlite # or postgres, mysql, mariadb, redis, files (directories, archives), volume, csv, ndjson, parquet, git, …
+    engine: sqlite # or postgres, mysql, mariadb, redis, files (directories, archives), volume, csv, parquet, git, …
     copies:
       nas: {path: "orders/{time:%Y%m%d_%H%M%S}_orders.db.gz"} # how names carry the time
     # expect:

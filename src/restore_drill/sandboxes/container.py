@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.sandboxes.base import Disposal, Ground, Limits, Need, Pending, Sandbox, SandboxOptions
-from restore_drill.sandboxes.containers import admission, client, description, inside, making, reaping, spec
+from restore_drill.sandboxes.containers import admission, client, description, inside, making, reaping, spec, watch
 from restore_drill.sandboxes.containers.making import Made
 from restore_drill.sandboxes.containers.programs import ContainerProgram, ContainerServer
 from restore_drill.sandboxes.directory import DirectorySandbox, at_end, undisposed
@@ -119,7 +119,7 @@ class ContainerSandbox(Sandbox):
         return self._equipped().ground()
 
     def _make(self, engine: client.Engine, need: Need, limits: Limits, house: making.House) -> None:
-        bounds = spec.Bounds.of(limits, self.options)
+        bounds = spec.Bounds.of(limits, self.options, watch.size(self.work))
         owner = making.Owner(self.work.parent.parent, self._run, self._label)
         reaping.note(owner.directory, engine.host)
         self._made = Made(engine, need, self.options, bounds, owner, self.work, house)

@@ -232,7 +232,7 @@ class DirectorySandbox(Sandbox):
                 "file_size": limits.file_size,
                 "open_files": limits.open_files,
                 "processes": limits.tasks,
-                "disk": limits.disk,
+                "disk": limits.disk if limits.disk < Limits().disk else None,
             },
             **launcher.current().isolation().facts(),
             **(self._equipment.facts() if self._equipment else {}),

@@ -269,6 +269,10 @@ HARMLESS: dict[str, tuple[str, Damage, str]] = {
     "an older server": (
         "script", replaced(b"-- Dumped from database version 15", b"-- Dumped from database version 14"),
         "dumped from PostgreSQL 14, and restored by 15"),
+    "a locale that is not here, of another encoding": (
+        "clean-create", lambda data: replaced(b"LOCALE = 'C.UTF-8'", b"LOCALE = 'tlh_QO.ISO-8859-1'")(
+            replaced(b"ENCODING = 'UTF8'", b"ENCODING = 'LATIN1'")(data)),
+        "with the locale C in place of tlh_QO.ISO-8859-1"),
     "a tablespace": ("script", replaced(b"default_tablespace = ''", b"default_tablespace = fast"), "fast"),
     "a setting of a later version, given to the database": (
         "clean-create", replaced(b"ALTER DATABASE shop SET ", b"ALTER DATABASE shop SET later_timeout = 0;\nALTER DATABASE shop SET "),

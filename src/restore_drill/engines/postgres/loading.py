@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _SURVEY: Final = "restore_drill.engines.postgres.survey"
 _PIECES: Final = 2000
 #: The status with which a script ends of which psql was not given all.
 _UNFED: Final = 99
+_ENCODING: Final = re.compile(r"\bENCODING\s*=?\s*'([^']*)'", re.I)
 #: Values of SET that are no parameters.
 _NO_PARAMETERS: Final = frozenset({"role", "session", "local", "time"})
 
@@ -99,7 +101,7 @@ def _edits(dump: dict[str, Any], loaded: Loaded) -> list[Edit]:
     """Which of the statements that may not suit this server are rewritten."""
     edits: list[Edit] = []
     unknown: set[str] = set()
-    replaced: set[str] = set()
+    replaced: set[tuple[str, str]] = set()
     for edit in dump["edits"]:
         text = None
         if edit["kind"] == "set" and edit["name"] not in loaded.parameters | _NO_PARAMETERS:
@@ -108,17 +110,24 @@ def _edits(dump: dict[str, Any], loaded: Loaded) -> list[Edit]:
         elif edit["kind"] == "locale":
             absent = [name for name in edit["locales"] if same_locale(name) not in loaded.locales]
             for name in absent:
-                text = (text or edit["text"]).replace(f"'{name}'", literal(loaded.locale))
-            replaced.update(absent)
+                text = (text or edit["text"]).replace(f"'{name}'", literal(_fitting(edit["text"], loaded.locale)))
+            replaced.update((name, _fitting(edit["text"], loaded.locale)) for name in absent)
         elif edit["kind"] == "rewrite":
             text = edit["text"]
         if text is not None:
             edits.append(Edit(edit["begin"], edit["end"], text))
     if unknown:
         loaded.note(f"parameters that this version does not have were left out: {shown(unknown)}")
-    if replaced:
-        loaded.note(f"restored with the locale {loaded.locale} in place of {shown(replaced)}")
+    for locale in sorted({other for _, other in replaced}):
+        names = [name for name, other in replaced if other == locale]
+        loaded.note(f"restored with the locale {locale} in place of {shown(names)}")
     return edits
+
+
+def _fitting(statement: str, locale: str) -> str:
+    """A locale that a new database may have: one of UTF-8 goes with no other encoding, C with every one."""
+    encoding = _ENCODING.search(statement)
+    return locale if encoding is None or encoding[1].upper() in ("UTF8", "UTF-8") else "C"
 
 
 def _pipeline(server: PostgresServer, path: str, edits: Sequence[Edit], psql: Sequence[str]) -> str:

@@ -26,6 +26,10 @@ _TASKS_OF_OURS: Final = 2
 _SHARE: Final = 4
 #: The smallest memory that engines accept.
 _LEAST_MEMORY: Final = 16 * 2**20
+#: What a container may write where nobody says: so many bytes, and so many times the payload. Dumps compress to a fifth
+#: and less, indexes are built anew, and temporary files come on top of both.
+_DISK: Final = 20 * 2**30
+_TIMES: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,17 @@ class Bounds:
     open_files: int
 
     @classmethod
-    def of(cls, limits: Limits, options: SandboxOptions) -> Bounds:
-        """What a target asked for, and the sandbox's limits where it asked for nothing."""
+    def of(cls, limits: Limits, options: SandboxOptions, payload: int) -> Bounds:
+        """What a target asked for, and the sandbox's limits where it asked for nothing.
+
+        Args:
+            limits: The sandbox's.
+            options: The target's.
+            payload: Bytes of what is restored: where nobody bounded the disk, it is bounded in proportion to that.
+        """
         return cls(
             memory=max(_LEAST_MEMORY, options.memory or limits.memory),
-            disk=options.disk or limits.disk,
+            disk=options.disk or min(limits.disk, _DISK + _TIMES * payload),
             tasks=options.processes or limits.tasks,
             cpus=options.cpus or 0.0,
             file_size=limits.file_size,

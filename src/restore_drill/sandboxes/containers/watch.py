@@ -126,7 +126,7 @@ class Watch:
         self._failures = 0
         if not found or found[0].get("State", "running") != "running":
             return gone()
-        self.used = int(found[0].get("SizeRw") or 0) + _size(self._sockets)
+        self.used = int(found[0].get("SizeRw") or 0) + size(self._sockets)
         if self._volumes:
             with contextlib.suppress(Missing, Refused, CouldNotVerify):
                 self.used += used(self._engine, self._volumes)
@@ -182,7 +182,7 @@ def lost(problem: Exception) -> CouldNotVerify:
     )
 
 
-def _size(directory: Path | None) -> int:
+def size(directory: Path | None) -> int:
     """What is below a directory, in bytes on the disk."""
     total = 0
     waiting = [directory] if directory else []
