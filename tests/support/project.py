@@ -36,7 +36,7 @@ _SOURCE = str(Path(restore_drill.__file__).parents[1])
 _SCHEMA = Path(__file__).parents[2] / "docs" / "junit.xsd"
 STANDARD = '"""The standard cases."""\n\nfrom restore_drill.standard_cases import *  # noqa: F403\n'
 #: Seconds that a run may take before the test gives up on it; never waited for when all is well.
-PATIENCE = 45.0
+PATIENCE = 120.0
 #: The cases of one copy of a target as :class:`Project` writes it, in order.
 CASES = (
     "located", "rpo", "gap", "fetched", "checksum", "unpacks", "restores", "rto",

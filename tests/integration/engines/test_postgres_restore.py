@@ -143,7 +143,7 @@ def test_globals_and_dumps_side_by_side_come_back_together(dumps: dict[str, Path
 
 def test_five_hundred_tables_come_back(dumps: dict[str, Path], tmp_path: Path) -> None:
     with restored(dumps["wide"], tmp_path) as came:
-        assert came.facts["tables"] == 500
+        assert came.facts["relations"] == 500
         counts = came.row_counts()
         assert (len(counts), counts["t7"], counts["t8"]) == (500, 2, 0)
 

@@ -26,6 +26,8 @@ _FOREIGN_KEYS: Final = (
 _VIEWS: Final = "SELECT table_schema, table_name FROM information_schema.views WHERE table_schema IN ({0})"
 #: How many names a remark holds.
 _FEW: Final = 5
+#: Seconds that asking for names may always take.
+_LISTING: Final = 30.0
 #: What ``CHECK TABLE`` says of a table that has nothing to be checked, or that is fine.
 _FINE: Final = frozenset({"status", "note", "info"})
 #: Not a word on the data: engines without a check (CSV, BLACKHOLE, …).
@@ -105,7 +107,8 @@ class Integrity:
         return self._server.ask(statements, seconds=self._options.deadline, parallel=self._options.threads)
 
     def _listed(self, statements: Sequence[str]) -> list[list[list[str]]]:
-        answers = self._server.ask(statements, seconds=self._options.deadline)
+        # What there is has to be known even where no time is left to look at it: that is what is then told.
+        answers = self._server.ask(statements, seconds=max(_LISTING, self._options.deadline))
         if problem := next((answer.problem for answer in answers if answer.problem), None):
             raise CouldNotVerify(
                 f"the server cannot be asked for its foreign keys and views (error {problem.number})",

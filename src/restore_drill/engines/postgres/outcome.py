@@ -101,7 +101,7 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
     order = [chosen.name, *(each.name for each in back if each is not chosen)]
     facts = {
         "databases": order,
-        "tables": sum(each.tables for each in back),
+        "relations": sum(each.tables for each in back),
         "database_bytes": sum(each.size for each in back),
         **({"roles": loaded.roles} if loaded.roles else {}),
     }
