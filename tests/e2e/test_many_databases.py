@@ -140,11 +140,9 @@ def _at_their_gates(project: Project, *targets: str) -> Iterator[Started]:
 
 @pytest.mark.parametrize(
     ("number", "after"),
-    [
-        (signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGKILL, "clean"), (signal.SIGKILL, "run"),
-    ],
-    ids=["INT", "TERM", "KILL-clean", "KILL-run"],
-)  # fmt: skip
+    [(signal.SIGTERM, ""), (signal.SIGKILL, "clean"), (signal.SIGKILL, "run")],
+    ids=["TERM", "KILL-clean", "KILL-run"],
+)
 def test_a_run_in_containers_that_is_ended_half_way_leaves_nothing(
     in_containers: Estate, engine: EngineView, number: signal.Signals, after: str
 ) -> None:

@@ -131,8 +131,7 @@ class RestoredPostgres(Restored):
         return reachable
 
     def close(self) -> None:
-        """Stop the server; its data directory goes with the sandbox."""
-        self._server.stop()
+        """Nothing: the server ends with its sandbox. Stopped in order it would first write all that it holds to disk."""
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 

@@ -314,7 +314,7 @@ class PostgresServer:
             "shared_buffers": f"{max(32, min(1024, memory // 8 // _MIB))}MB",
             "maintenance_work_mem": f"{max(32, min(512, memory // 8 // max(1, self.threads) // _MIB))}MB",
             "max_worker_processes": str(max(2, 2 * self.threads)),
-            "max_parallel_maintenance_workers": "0" if self.threads > 1 else "1",
+            "max_parallel_maintenance_workers": str(self.threads),
             "max_parallel_workers_per_gather": "0",
             "unix_socket_permissions": "0777",
         }
