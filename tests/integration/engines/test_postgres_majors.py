@@ -1,8 +1,8 @@
 """Other major versions of PostgreSQL: what a server of one held comes back in a server of the same.
 
 Dumps of 12 to 14 are written by pg_dump of 15, because no package has an older one, and then made to say that they were
-written by the server's own version, as most are. Images of all of them take minutes to build, so that an ordinary run has
-two: RESTORE_DRILL_MAJORS="12 13 14 16 17 18" tries the others.
+written by the server's own version, as most are. Images of all of them take minutes to build, so that an ordinary run
+has two: RESTORE_DRILL_MAJORS="12 13 14 16 17 18" tries the others.
 """
 
 from __future__ import annotations

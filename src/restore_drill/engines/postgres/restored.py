@@ -131,7 +131,7 @@ class RestoredPostgres(Restored):
         return reachable
 
     def close(self) -> None:
-        """Nothing: the server ends with its sandbox. Stopped in order it would first write all that it holds to disk."""
+        """Nothing: the server ends with its sandbox. Stopped in order it would first write all it holds to disk."""
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
