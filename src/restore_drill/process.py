@@ -61,7 +61,8 @@ def run(
     until = time.monotonic() + deadline
     try:
         output = _converse(child, argv[0], stdin, until)
-        _await_end(child, argv[0], until)
+        if not ends(child, until):
+            raise _late(argv[0])
     finally:
         _kill(child)  # what it started and left behind, too
     return Completed(child.wait(), *output)
@@ -123,14 +124,18 @@ def _converse(child: subprocess.Popen[bytes], program: str, stdin: bytes, until:
     return bytes(collected[order[0]]), bytes(collected[order[1]])
 
 
-def _await_end(child: subprocess.Popen[bytes], program: str, until: float) -> None:
-    """Wait without collecting the status: as long as that is kept, nobody else's group can have its number."""
+def ends(child: subprocess.Popen[bytes], until: float) -> bool:
+    """Wait for the end until some ``time.monotonic()``, and say whether it came; the status is not collected.
+
+    As long as that is kept, nobody else's group can have its number.
+    """
     pause = 0.0005
     while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() > until:
-            raise _late(program)
+            return False
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
+    return True
 
 
 def _late(program: str) -> DeadlineExceeded:

@@ -167,45 +167,16 @@ def _mariadb(scratch: Path, small: bool) -> Benchmark:
 
 
 def _dump_mariadb(path: Path, rows: dict[str, int]) -> None:
-    name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
-    _docker(
-        "run",
-        "-d",
-        "--network",
-        "none",
-        "--name",
-        name,
-        "--entrypoint",
-        "sleep",
-        _MARIADB,
-        "3600",
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    with _container("--entrypoint", "sleep", _MARIADB, "3600") as name:
         _shell(name, _MARIADB_SERVER)
         _shell(name, f'mariadb -S /tmp/socket shop -e "{_MARIADB_SCHEMA.format(**rows)}"')
         with path.open("wb") as file:
             _docker("exec", name, "mariadb-dump", "-S", "/tmp/socket", "shop", stdout=file)
-    finally:
-        _docker("rm", "-fv", name, stdout=subprocess.DEVNULL)
 
 
 def _dump(path: Path, rows: dict[str, int]) -> int:
     """Write the dump, and say how large the database was."""
-    name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
-    _docker(
-        "run",
-        "-d",
-        "--network",
-        "none",
-        "--name",
-        name,
-        "-e",
-        "POSTGRES_PASSWORD=none",
-        _PREPARING,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
+    with _container("-e", "POSTGRES_PASSWORD=none", _PREPARING) as name:
         _shell(name, "until pg_isready -q -h 127.0.0.1; do sleep 0.1; done; createdb -U postgres shop")
         _psql(name, f"alter system set fsync = off; {_SCHEMA.format(**rows)}")
         size = subprocess.run(
@@ -215,6 +186,15 @@ def _dump(path: Path, rows: dict[str, int]) -> int:
         with path.open("wb") as file:
             _docker("exec", "-u", "postgres", name, "pg_dump", "-Fc", "shop", stdout=file)
         return int(size.stdout)
+
+
+@contextmanager
+def _container(*arguments: str) -> Iterator[str]:
+    """A container without a network, removed afterwards."""
+    name = f"restore-drill-benchmark-{uuid.uuid4().hex[:8]}"
+    _docker("run", "-d", "--network", "none", "--name", name, *arguments, stdout=subprocess.DEVNULL)
+    try:
+        yield name
     finally:
         _docker("rm", "-fv", name, stdout=subprocess.DEVNULL)
 

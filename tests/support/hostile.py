@@ -167,7 +167,9 @@ def _mariadb(content: bytes, cause: str = "") -> Backup:
 
 
 def _redis(content: bytes, cause: str = "", ending: str = ".rdb") -> Backup:
-    return Backup("redis", ending, lambda: content, {}, cause, "redis", {"deadlines": {"restore": "3s"}})
+    # What never ends is ended soon; its twin has the time that a busy machine may need.
+    options = {"deadlines": {"restore": "3s"}} if cause else {}
+    return Backup("redis", ending, lambda: content, {}, cause, "redis", options)
 
 
 def _does(command: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ class Running:
         self._whole: TargetDrill | None = None
         self._ahead: Ahead | None = None
         self._shortens = False
+        #: Seconds for which the case under way waited for what another process measures.
+        self._waited = 0.0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected: it decides what is measured and who bears a cause."""
@@ -104,12 +107,15 @@ class Running:
         """Take over what was measured ahead; without that, this process measures."""
         if self._ahead is None:
             return
+        clock = time.monotonic()
         try:
             found = self._ahead.take(whole.target.name)
         except OSError:
             self._ahead.close()
             self._ahead = None
             return
+        # What was waited for is told by the cases that it stands for, and not by the first of them as well.
+        self._waited = time.monotonic() - clock if found else 0.0
         for copy, results in (found or {}).items():
             whole.adopt(copy, results)
 
@@ -152,6 +158,8 @@ class Running:
         result = self._result(item, case, call, report)
         if result is not None:
             self._conclude(item, case, result, report)
+        if call.when == "setup":
+            report.duration, self._waited = max(0.0, report.duration - self._waited), 0.0
         if call.when == "setup" and case.copy and self._whole is not None:
             report.duration += self._whole.drill(case.copy).seconds_elsewhere(case)
         if call.when == "teardown":  # where JUnit and the terminal take them from

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
-from restore_drill.process import BARE_ENVIRONMENT, Completed, ProgramMissing
+from restore_drill.process import BARE_ENVIRONMENT, Completed, ProgramMissing, ends
 from restore_drill.sandboxes.child import FeedAborted, ServedCall
 
 RUN = "restore_drill.sandboxes.programs:run"
@@ -42,7 +42,8 @@ def run(call: ServedCall, argv: Sequence[str], deadline: float, environment: Map
             while selector.get_map():
                 if time.monotonic() > until or not _collect_ready(selector, max(0.0, until - time.monotonic())):
                     raise _late(argv[0])
-        _await_end(program, argv[0], until)
+        if not ends(program, until):
+            raise _late(argv[0])
     finally:
         _kill(program)
     return encode(Completed(program.wait(), *(bytes(output) for output in written)))
@@ -151,16 +152,6 @@ def _stop(server: subprocess.Popen[bytes], streams: list[IO[bytes]], written: li
         # What it wrote last is in the pipes; what others hold open brings no end of file.
         while _collect_ready(selector, 0):
             pass
-
-
-def _await_end(program: subprocess.Popen[bytes], name: str, until: float) -> None:
-    """Wait without collecting the status: as long as that is kept, nobody else's group can have its number."""
-    pause = 0.0005
-    while os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() > until:
-            raise _late(name)
-        time.sleep(pause)
-        pause = min(2 * pause, 0.05)
 
 
 def _late(name: str) -> DeadlineExceeded:

@@ -30,6 +30,17 @@ _LEAST_MEMORY: Final = 16 * 2**20
 #: and less, indexes are built anew, and temporary files come on top of both.
 _DISK: Final = 20 * 2**30
 _TIMES: Final = 30
+#: What holds for every container, whatever runs in it.
+_CUT_OFF: Final[Mapping[str, Any]] = {
+    "NetworkMode": "none",
+    "CapDrop": ["ALL"],
+    "SecurityOpt": ["no-new-privileges"],
+    "Privileged": False,
+    "IpcMode": "private",
+    "AutoRemove": True,
+    "LogConfig": {"Type": "none"},
+    "RestartPolicy": {"Name": "no"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +129,9 @@ def creation(
         "NetworkDisabled": True,
         **({"Healthcheck": {"Test": ["NONE"]}} if checked else {}),
         "HostConfig": {
-            "NetworkMode": "none",
-            "CapDrop": ["ALL"],
+            **_CUT_OFF,
             "CapAdd": list(powers),
-            "SecurityOpt": ["no-new-privileges"],
-            "Privileged": False,
-            "IpcMode": "private",
-            "AutoRemove": True,
             "Init": init,
-            "LogConfig": {"Type": "none"},
-            "RestartPolicy": {"Name": "no"},
             "Mounts": [dict(mount) for mount in mounts],
             "Tmpfs": {
                 place: f"rw,noexec,nosuid,nodev,mode=1777,size={bounds.memory // _SHARE}"
