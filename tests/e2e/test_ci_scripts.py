@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("ci/drill", "ci/test", "ci/setup.sh", "ci/engine.sh", ".ci/run")
+SCRIPTS = ("ci/drill", "ci/test", "ci/coverage", "ci/setup.sh", "ci/engine.sh", ".ci/run")
 #: What the scripts use of the system.
 SYSTEM = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "mktemp", "readlink", "rm", "rmdir")
 #: And of it to start a container engine.
@@ -429,8 +429,16 @@ def test_arguments_of_test(checkout: Checkout) -> None:
 def test_everything_is_tested_without_arguments(checkout: Checkout) -> None:
     assert checkout.run("ci/test").returncode == 0
     steps = [call.removeprefix("venv -m ") for call in checkout.calls("venv -m") if "pip" not in call]
+    assert [step.split()[0] for step in steps] == ["ruff", "ruff", "mypy", "pytest"]
+    assert checkout.passed_on[0] == "tests"
+
+
+def test_everything_can_be_measured(checkout: Checkout) -> None:
+    assert checkout.run("ci/coverage").returncode == 0
+    steps = [call.removeprefix("venv -m ") for call in checkout.calls("venv -m") if "pip" not in call]
     assert [step.split()[0] for step in steps] == ["ruff", "ruff", "mypy", *["coverage"] * 4]
     assert any(step.startswith("coverage run -m pytest tests ") for step in steps)
+    assert checkout.run("ci/coverage", COVERAGE_STATUS="2").returncode == 2
 
 
 def test_the_first_bad_step_ends_the_tests(checkout: Checkout) -> None:
@@ -466,7 +474,7 @@ def test_it_may_be_called_from_anywhere(checkout: Checkout, tmp_path: Path, how:
 def test_a_landing_runs_the_tests_and_then_the_drills(checkout: Checkout) -> None:
     assert checkout.run(".ci/run").returncode == 0
     assert checkout.passed_on == ["drills/", "-k", "critical"]
-    assert checkout.calls("venv -m coverage run")
+    assert [call.split()[3] for call in checkout.calls("venv -m pytest")] == ["tests", "drills/"]
     assert checkout.run(".ci/run", RUFF_STATUS="1").returncode == 1
 
 
@@ -484,7 +492,7 @@ def test_shellcheck_finds_nothing(require_program: Callable[[str], str], tmp_pat
 
 
 def test_scripts_can_be_executed() -> None:
-    assert [script for script in SCRIPTS if os.access(ROOT / script, os.X_OK)] == ["ci/drill", "ci/test", ".ci/run"]
+    assert [script for script in SCRIPTS if os.access(ROOT / script, os.X_OK)] == ["ci/drill", "ci/test", "ci/coverage", ".ci/run"]
 
 
 @pytest.mark.parametrize(
