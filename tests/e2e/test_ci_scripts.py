@@ -492,7 +492,8 @@ def test_shellcheck_finds_nothing(require_program: Callable[[str], str], tmp_pat
 
 
 def test_scripts_can_be_executed() -> None:
-    assert [script for script in SCRIPTS if os.access(ROOT / script, os.X_OK)] == ["ci/drill", "ci/test", "ci/coverage", ".ci/run"]
+    called = [script for script in SCRIPTS if os.access(ROOT / script, os.X_OK)]
+    assert called == ["ci/drill", "ci/test", "ci/coverage", ".ci/run"]
 
 
 @pytest.mark.parametrize(
