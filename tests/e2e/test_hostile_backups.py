@@ -77,8 +77,7 @@ def drilled(
             made,
             lambda each: bounds | ({"image": stand_in(each.image), "pull": "never"} if kind == "container" else {}),
         )
-        # A directory's programs share an account with their neighbours of the same engine: see below.
-        run = project.start("-n", "3", *(("-k", "not pg-bomb") if kind == "directory" else ()))
+        run = project.start("-n", "3")
         with watched(run.process.pid) as seen:
             run.process.wait(_LONG)
             outcome = run.end()
@@ -86,8 +85,7 @@ def drilled(
 
 
 def test_each_has_its_verdict_and_its_twin_is_green(drilled: Drilled) -> None:
-    outcome = drilled.outcome
-    made = {name: each for name, each in drilled.made.items() if drilled.kind != "directory" or name != "pg-bomb"}
+    outcome, made = drilled.outcome, drilled.made
     causes = {key.partition("/nas/")[0]: key.partition("/nas/")[2] for key in outcome.causes}
     assert causes == {name: each.cause for name, each in made.items() if each.cause}, outcome.screen
     verdicts = {name: outcome.drills[f"{name}/nas"]["verdict"] for name in made}
@@ -134,17 +132,3 @@ def test_nothing_of_them_is_left(drilled: Drilled, request: pytest.FixtureReques
     until(lambda: not drilled.seen.alive(), "the end of every process")
     if drilled.kind == "container":
         EngineView(request.getfixturevalue("require_engine"), drilled.project).check_empty()
-
-
-def test_what_multiplies_in_a_directory_is_ended_and_leaves_other_accounts_alone(drilled: Drilled) -> None:
-    """Root's directories run the programs of an engine as one account, whose processes a kernel counts together."""
-    if drilled.kind == "container":
-        assert drilled.outcome.causes["pg-bomb/nas/restores"] == "failed"
-        return
-    run = drilled.project.start("-n", "2", "-k", "pg-bomb or redis-twin or maria-twin")
-    with watched(run.process.pid) as seen:
-        run.process.wait(_LONG)
-        outcome = run.end()
-    assert outcome.causes == {"pg-bomb/nas/restores": "failed"}, outcome.screen
-    assert (drilled.project.left, drilled.bait.markers) == ([], [])
-    until(lambda: not seen.alive(), "the end of every process")

@@ -75,9 +75,14 @@ def _is_owned(path: Path, user: int) -> bool:
     return stat.S_ISDIR(state.st_mode) and state.st_uid == user
 
 
+def counts_apart() -> bool:
+    """Whether the kernel counts a user's processes in each user namespace on their own."""
+    return _release() >= _COUNTED_APART
+
+
 def tasks_of(user: int, isolation: Isolation) -> int:
     """How many processes and threads a user has on this machine, as far as the kernel counts them against its limit."""
-    if isolation.user_namespace and _release() >= _COUNTED_APART:
+    if isolation.user_namespace and counts_apart():
         return 0
     count = 0
     for process in Path("/proc").iterdir():

@@ -207,8 +207,11 @@ def _confine(prepared: Prepared) -> None:
         kernel.become_subreaper()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     rules = _arrange(prepared)
+    tasks = prepared.message.get("tasks")
     if account := prepared.message.get("account"):
-        confinement.become(*account)
+        apart = prepared.message.get("tasks_apart")
+        if confinement.become(*account, apart=apart is not None):
+            tasks = apart
         # A change of user undoes it.
         kernel.end_with_parent(signal.SIGKILL)
     else:
@@ -220,7 +223,7 @@ def _confine(prepared: Prepared) -> None:
         kernel.obey(rules)
         os.close(rules)
     limits = prepared.message["limits"]
-    confinement.limit(limits["memory"], limits["file_size"], limits["open_files"], prepared.message.get("tasks"))
+    confinement.limit(limits["memory"], limits["file_size"], limits["open_files"], tasks)
     gc.enable()
 
 

@@ -73,13 +73,34 @@ def drop_admin(isolation: Isolation) -> None:
     kernel.set_capabilities(_bits(isolation.capabilities))
 
 
-def become(user: int, group: int) -> None:
-    """Go on as somebody else, without any power and for good."""
+def become(user: int, group: int, *, apart: bool) -> bool:
+    """Go on as somebody else, without any power and for good.
+
+    Args:
+        user: Its number.
+        group: That of its only group.
+        apart: Try to be counted apart.
+
+    Returns:
+        Whether it is in a user namespace of its own, in which the kernel counts its processes apart from all others of
+        that user (Linux 5.14 and later). It is tried in a child first: one that was entered half cannot be left again.
+    """
     os.setgroups([])
     os.setresgid(group, group, group)
+    kernel.keep_capabilities()
     os.setresuid(user, user, user)
+    with contextlib.suppress(OSError):
+        # Systems that let no ordinary user make one let whoever has this power.
+        kernel.set_capabilities(_bits(("SYS_ADMIN",)))
+    try:
+        if apart:
+            _in_child(lambda: kernel.own_user_namespace(user, group))
+            kernel.own_user_namespace(user, group)
+    except OSError:
+        apart = False
     kernel.set_capabilities(0)
     kernel.forbid_dumps()
+    return apart
 
 
 def arrange(hide: Mapping[str, int], show: Sequence[tuple[str, str]]) -> None:

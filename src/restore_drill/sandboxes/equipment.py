@@ -116,6 +116,8 @@ def _prepare(
     }
     if account.change:
         settings["account"] = [account.user, account.group]
+        if isolation.processes == "own" and accounts.counts_apart():
+            settings["tasks_apart"] = limits.tasks
     if own_view:
         hidden = (*_HIDDEN, *(accounts.belongings(account) if account.change else ()))
         settings["hide"] = {**dict.fromkeys(hidden, 0), _SHARED_MEMORY: max(need.shared_memory, 1 << 20)}

@@ -26,6 +26,7 @@ _MS_PRIVATE: Final = 1 << 18
 # prctl(2)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
+_PR_SET_KEEPCAPS: Final = 8
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -89,6 +90,20 @@ def unshare(flags: int) -> None:
 def enter(namespace: int, kind: int) -> None:
     """Enter the namespace a descriptor stands for, see setns(2)."""
     _check(_LIBC.setns(ctypes.c_int(namespace), ctypes.c_int(kind)), "setns")
+
+
+def keep_capabilities() -> None:
+    """Have a change of user leave the permitted ones, until a program is started."""
+    _prctl(_PR_SET_KEEPCAPS, 1)
+
+
+def own_user_namespace(user: int, group: int) -> None:
+    """Have a user namespace of our own, in which this user has the same numbers, and all powers until dropped."""
+    _prctl(_PR_SET_DUMPABLE, 1)  # otherwise /proc/self is not ours to write to
+    unshare(NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - imports no pathlib
+            file.write(text)
 
 
 def own_mounts() -> None:

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from restore_drill.engines.postgres import inspect_archive
 from restore_drill.engines.postgres.archive import read
+from restore_drill.engines.postgres.loading import sorting_memory
 from restore_drill.engines.postgres.logical import _knows_restrict, newest
 from restore_drill.errors import BackupFailed, CouldNotVerify
 
@@ -65,7 +67,7 @@ def test_what_an_archive_says_is_read(version: int, tmp_path: Path) -> None:
     wanted = {
         "form": "custom", "format": f"1.{version}-0", "compression": "gzip", "server": "15.20 (Debian)", "program": "16.1",
         "database": "shop", "encoding": "UTF8", "locale": "de_DE.UTF-8", "provider": "icu", "roles": ["Read Only", "app"],
-        "extensions": ["hstore"], "tables": 1, "data": 1, "properties": "", "tablespaces": [],
+        "extensions": ["hstore"], "tables": 1, "data": 1, "properties": "", "tablespaces": [], "sorts": False,
     }  # fmt: skip
     assert found == wanted
 
@@ -117,3 +119,17 @@ def test_clients_that_know_restrict_are_known() -> None:
     assert [_knows_restrict(version) for version in ("15.13", "15.14", "17.6", "17.5", "18.0", "12.22", "16.10")] == [
         False, True, True, False, True, False, True,
     ]  # fmt: skip
+
+
+def test_memory_grows_with_what_is_sorted_as_far_as_two_passes_need() -> None:
+    assert [sorting_memory(size << 20) // 1024 for size in (1, 160, 1 << 10, 10 << 10, 1 << 20)] == [8, 8, 22, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("index", "key", "sorts"), [("btree", True, True), ("btree", False, False), ("gin", True, False)]
+)
+def test_only_what_is_sorted_is_restored_with_little_memory(index: str, key: bool, sorts: bool) -> None:
+    found = read(io.BytesIO(archive()))
+    made = [("INDEX", f"CREATE INDEX i ON public.a USING {index} (b);\n")] + [("FK CONSTRAINT", "")] * key
+    found.entries += [replace(found.entries[0], kind=kind, definition=text) for kind, text in made]
+    assert inspect_archive.describe(found)["sorts"] is sorts

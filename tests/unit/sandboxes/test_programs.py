@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from tests.support.unprivileged import open_directory
 
-from restore_drill.sandboxes import workspace
-from restore_drill.sandboxes.base import Limits
+from restore_drill.sandboxes import accounts, launcher, workspace
+from restore_drill.sandboxes.base import Limits, Need
 from restore_drill.sandboxes.directory import DirectorySandbox
 from restore_drill.testing.programs import ProgramsConformance
 from restore_drill.testing.sandbox import SandboxFactory
+
+#: Starts so many processes that stay until it ends, and does something then.
+_STARTS = "for n in $(seq {0}); do sleep 60 >/dev/null 2>&1 & done; {1}"
 
 
 class TestDirectoryPrograms(ProgramsConformance):
@@ -34,3 +37,19 @@ class TestDirectoryPrograms(ProgramsConformance):
             return DirectorySandbox(base, run="test", name="target.copy", limits=limits)
 
         return make
+
+    def test_what_one_of_roots_sandboxes_starts_is_not_counted_in_another(
+        self, sandbox_factory: SandboxFactory
+    ) -> None:
+        """They run the programs of a system as one account; whoever is an ordinary user has one count for all."""
+        isolation = launcher.current().isolation()
+        apart = isolation.accounts and isolation.processes == "own" and accounts.counts_apart()
+        with sandbox_factory(Limits(tasks=24)) as one, sandbox_factory(Limits(tasks=24)) as other:
+            ground, _ = (each.equip(Need("shell", programs=("sh",), user="root")) for each in (one, other))
+            assert ground.reachable
+            up = ground.reachable / "up"
+            busy = ["sh", "-c", _STARTS.format(16, f": > {ground.sockets}/up; wait")]
+            server = one.start(busy, ready=up.exists, deadline=30)
+            assert (other.exec(["sh", "-c", _STARTS.format(16, "")], deadline=30).returncode == 0) is apart
+            server.stop()
+            assert other.exec(["sh", "-c", _STARTS.format(40, "")], deadline=30).returncode, "there is no bound at all"

@@ -123,8 +123,7 @@ class RestoredMysql(Restored):
         return self._server.ground.reachable
 
     def close(self) -> None:
-        """Stop the server; the sandbox is disposed of afterwards."""
-        self._server.stop()
+        """Nothing: the server ends with its sandbox. Stopped in order it would first write all it holds to disk."""
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 

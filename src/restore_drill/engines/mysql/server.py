@@ -228,6 +228,9 @@ class MysqlServer:
             "performance-schema": "OFF",
             "max-allowed-packet": "1G",
             "max-connections": "100",
+            # A machine may be so busy that a client says nothing for half a minute; how long anything may take is ours.
+            "net-read-timeout": "86400",
+            "net-write-timeout": "86400",
             "character-set-server": "utf8mb4",
             "innodb-fast-shutdown": "2",
         }

@@ -27,6 +27,7 @@ _LOCALE: Final = re.compile(r"\b(?:LOCALE|LC_COLLATE) = '((?:[^']|'')*)'")
 _PROVIDER: Final = re.compile(r"\bLOCALE_PROVIDER = (icu|builtin)\b")
 _ENCODING: Final = re.compile(r"\bENCODING = '((?:[^']|'')*)'")
 _ATTACH: Final = re.compile(r"ALTER TABLE (?:ONLY )?(.+?) ATTACH PARTITION ")
+_METHOD: Final = re.compile(r" USING (\w+) \(")
 _BLOB_LIST: Final = re.compile(r"blobs(?:_\d+)?\.toc")
 _ROLE_KINDS: Final = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING", "SCHEMA", "DATABASE"})
 
@@ -107,7 +108,14 @@ def describe(archive: Archive) -> dict[str, Any]:
         "tables": sum(entry.kind == "TABLE" for entry in archive.entries),
         "data": sum(1 for _ in _with_data(archive)),
         "properties": properties[:_PROPERTIES],
+        "sorts": _only_sorts(archive),
     }
+
+
+def _only_sorts(archive: Archive) -> bool:
+    """Whether foreign keys are checked in the restore, and no index is built in another way than by sorting."""
+    methods = {found[1] for e in archive.entries if e.kind == "INDEX" and (found := _METHOD.search(e.definition))}
+    return methods <= {"btree"} and any(entry.kind == "FK CONSTRAINT" for entry in archive.entries)
 
 
 def headline(archive: Archive) -> dict[str, Any]:

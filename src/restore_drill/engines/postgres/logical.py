@@ -162,7 +162,9 @@ def _begin_cluster(server: PostgresServer, plan: Plan) -> Running:
     script = plan.dumps[0]["form"] == "script"
     if script and encoding != "SQL_ASCII":
         encoding = "UTF8"  # what a script states is how it is written, not what its database had
-    return server.begin_initialise(encoding=encoding, locale=locales.pop() if len(locales) == 1 else "")
+    locale = locales.pop() if len(locales) == 1 else ""
+    # A dump has no pages: checksums would prove this machine's memory, and cost a copy of every page in the log.
+    return server.begin_initialise(encoding=encoding, locale=locale, checksums=False)
 
 
 def _examine(plan: Plan) -> None:

@@ -33,6 +33,7 @@ WHERE n.nspname NOT IN {_SYSTEM} AND n.nspname NOT LIKE 'pg\\_temp%' AND n.nspna
 """
 #: Nothing of the dump's own is asked by mistake, whatever it sets for its database.
 _QUIET: Final = {"search_path": "pg_catalog"}
+_IDENTITY: Final = "select system_identifier from pg_control_system()"
 _DATABASES: Final = """
 SELECT datname, pg_encoding_to_char(encoding) FROM pg_database
 WHERE datallowconn AND datname <> 'template0' ORDER BY datname
@@ -77,7 +78,10 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
     Raises:
         BackupFailed: Nothing came back, or not the database that the catalogue names.
     """
-    listed = server.psql("template1", _DATABASES, seconds=plan.left)
+    databases, identity = server.ask("template1", [_DATABASES, _IDENTITY], seconds=plan.left)
+    if databases.problem:
+        raise databases.problem
+    listed = databases.rows
     names = [str(row[0]) for row in listed]
     server.unencoded = {str(name) for name, encoding in listed if encoding == "SQL_ASCII"}
     answers = server.psql_many(
@@ -104,6 +108,8 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
         "relations": sum(each.tables for each in back),
         "database_bytes": sum(each.size for each in back),
         **({"roles": loaded.roles} if loaded.roles else {}),
+        # What proves that it is another cluster than the one that was dumped; servers before 9.6 do not tell.
+        **({} if identity.problem else {"system_identifier": identity.rows[0][0]}),
     }
     return Came(order, facts, notes)
 

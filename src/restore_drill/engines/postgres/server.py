@@ -112,6 +112,7 @@ class PostgresServer:
         self._server: Server | None = None
         self._locales: list[str] = []
         self._encoding = "UTF8"
+        self._checksums = True
 
     @property
     def major(self) -> int:
@@ -132,12 +133,19 @@ class PostgresServer:
         """
         return self.end_initialise(self.begin_initialise(encoding=encoding, locale=locale))
 
-    def begin_initialise(self, *, encoding: str = "UTF8", locale: str = "") -> Running:
-        """Start to make an empty cluster; see :meth:`initialise`."""
+    def begin_initialise(self, *, encoding: str = "UTF8", locale: str = "", checksums: bool = True) -> Running:
+        """Start to make an empty cluster; see :meth:`initialise`.
+
+        Args:
+            encoding: As there.
+            locale: As there.
+            checksums: Have its pages carry checksums (18 and newer always do).
+        """
         self.data = f"{self.ground.data}/cluster"
         fallback = ("C.UTF-8", "C") if encoding == "UTF8" else ("C",)
         self._locales = list(dict.fromkeys([*([locale] if locale else []), *fallback]))
         self._encoding = encoding
+        self._checksums = checksums
         return self._initdb(self._locales[0])
 
     def end_initialise(self, making: Running) -> str:
@@ -327,7 +335,8 @@ class PostgresServer:
     def _initdb(self, locale: str) -> Running:
         """Its version comes with it, which spares an execution."""
         line = 'rm -rf "$0" && initdb --version && exec initdb -D "$0" "$@"'
-        options = ["-U", self.user, "-E", self._encoding, "-A", "trust", "--no-sync", "--data-checksums"]
+        options = ["-U", self.user, "-E", self._encoding, "-A", "trust", "--no-sync"]
+        options += ["--data-checksums"] if self._checksums else []
         return self.begin(["sh", "-c", line, self.data, *options, f"--locale={locale}"], seconds=self._left())
 
     def _program_version(self) -> str:

@@ -49,11 +49,13 @@ def examine(call: Call, path: str, form: str, packed: bool) -> dict[str, Any]:
         BackupFailed: It is damaged, cut short, or has what no dump has.
     """
     place = call.work / path
-    if form == "directory":
-        return inspect_archive.directory(place, packed=packed)
     if form == "script":
         return inspect_script.script(place)
-    return inspect_archive.custom(place) if form == "custom" else inspect_archive.tar(place)
+    if form == "directory":
+        known = inspect_archive.directory(place, packed=packed)
+        return {**known, "bytes": sum(path.stat().st_size for path in place.iterdir())}
+    known = inspect_archive.custom(place) if form == "custom" else inspect_archive.tar(place)
+    return {**known, "bytes": place.stat().st_size}
 
 
 def sample(call: Call, path: str, form: str, tables: list[str]) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.sandboxes.base import Need, SandboxOptions
 from restore_drill.sandboxes.containers import images
 from restore_drill.sandboxes.containers.client import Engine
 from restore_drill.sandboxes.containers.making import Made
+
+#: Images that are named in one line.
+_LISTED: Final = 12
 
 
 def describe(made: Made) -> dict[str, Any]:
@@ -52,9 +55,12 @@ def inspect(engine: Engine, options: SandboxOptions) -> str:
         CouldNotVerify: The image is not there and may not be pulled.
     """
     words = f"{engine.kind} {engine.version.get('Version', '')}"
-    # Without a version nothing is known of an image that depends on it.
+    # Without a version nothing is known of an image that depends on it: only what there is to choose from.
     if not options.image or "{" in options.image:
-        return f"{words}, images are pulled: {options.pull}"
+        here = images.present(engine, options.image)
+        listed = ", ".join(here[:_LISTED]) + (f" and {len(here) - _LISTED} more" if here[_LISTED:] else "")
+        what = f"images of {options.image}" if options.image else "stand-ins"
+        return f"{words}, images are pulled: {options.pull}; {what} here: {listed or 'none'}"
     try:
         image = images.resolve(engine, Need("a restore"), replace(options, pull="never"))
     except CouldNotVerify:

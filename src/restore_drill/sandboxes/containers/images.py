@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,17 @@ def resolve(engine: Engine, need: Need, options: SandboxOptions) -> Image:
     if options.pull == "never" or _is_stand_in(wanted):
         raise _absent(engine, wanted, _why_absent(engine, wanted), need)
     return _fitting(engine, _pulled(engine, wanted, need))
+
+
+def present(engine: Engine, template: str) -> list[str]:
+    """Names of the images in the container engine that a template may stand for, or of all stand-ins without one."""
+    parts = re.split(r"\{[^}]*\}", template or f"{STAND_INS}/{{any}}")
+    fitting = re.compile(r"[A-Za-z0-9._:/-]+".join(map(re.escape, parts)))
+    with engine.asking("list its images"):
+        listed: list[dict[str, Any]] = engine.api.images()
+    names = {str(name) for each in listed for name in each.get("RepoTags") or ()}
+    # Podman says localhost/ before what no registry gave.
+    return sorted(printable(name) for name in names if fitting.fullmatch(name.removeprefix("localhost/")))
 
 
 def _wanted(need: Need, options: SandboxOptions) -> Reference:
