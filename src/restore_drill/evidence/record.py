@@ -20,6 +20,7 @@ from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.facts import Located, RestoreFacts
 from restore_drill.model import Snapshot, Stage
 from restore_drill.plan import PlannedCase
+from restore_drill.printable import printable_values
 from restore_drill.repositories.base import Transfer
 from restore_drill.sandboxes.base import Disposal
 from restore_drill.secrets import redact
@@ -201,6 +202,17 @@ def encode(value: Any, separators: tuple[str, str] | None = None) -> str:
     except ValueError:
         plain = json.loads(json.dumps(value, default=to_json), parse_constant=str)
         return json.dumps(plain, separators=separators, allow_nan=False)
+
+
+def encode_printable(value: Any, separators: tuple[str, str] | None = None) -> str:
+    """The same, with nothing in any text or name of a field that is not printed: see ``printable``.
+
+    What is written in ASCII without an escape holds nothing else; looking at every value takes longer than writing it.
+    """
+    told = encode(value, separators)
+    if "\\" not in told and "\x7f" not in told:
+        return told
+    return encode(printable_values(value), separators)
 
 
 def to_json(value: Any) -> Any:

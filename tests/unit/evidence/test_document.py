@@ -12,8 +12,10 @@ import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
 from restore_drill import __version__
-from restore_drill.evidence import document
-from restore_drill.evidence.document import FORM, DrillAccount, build, drills, worst, write
+from restore_drill.evidence import surroundings
+from restore_drill.evidence.account import DrillAccount, drills, worst
+from restore_drill.evidence.document import Course, build, write
+from restore_drill.evidence.reading import FORM
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.results import CaseResult
@@ -54,15 +56,16 @@ def results(target: PlannedTarget = TARGET, **verdicts: Verdict) -> dict[Planned
 
 
 def built(run: Run, found: dict[PlannedCase, CaseResult], **more: Any) -> dict[str, Any]:
-    given = {"started": 0.0, "finished": 61.5, "not_run": [], "arguments": ["drills"], "problems": [], **more}
-    return build(run, drills(run, found), found, **given)
+    course = Course(0.0, 61.5, **{"planned": list(found), "arguments": ["drills"], **more})
+    return build(run, drills(run, found), found, course)
 
 
 def test_the_document_has_these_parts_in_this_order(run: Run) -> None:
     record(run, *FACTS)
     evidence = built(run, results())
     assert list(evidence) == [
-        "form", "run", "catalogue", "verdict", "problems", "counts", "not_run", "drills", "targets",
+        "form", "run", "catalogue", "verdict", "problems", "counts", "not_run", "population", "exceptions", "drills",
+        "targets",
     ]  # fmt: skip
     assert evidence["form"] == FORM
     assert evidence["run"]["id"] == run.id
@@ -81,7 +84,7 @@ def test_a_drill_is_told_with_its_facts_cases_and_limits(run: Run) -> None:
     assert (drill["target"], drill["copy"], drill["store"], drill["owner"]) == (
         "orders-db", "nas", "nas", "payments team",
     )  # fmt: skip
-    assert drill["objectives"] == {"rpo_seconds": 3600.0, "rto_seconds": 900.0}
+    assert drill["objectives"] == {"rpo_seconds": 3600.0, "rto_seconds": 900.0, "drill_every_seconds": 86400.0}
     assert (drill["scope"], drill["verdict"]) == ("whole", Verdict.FAILED)
     assert drill["snapshot"] == {"id": "20261123T020000Z"}
     assert len(drill["stages"]) == 3  # the announcement is none
@@ -232,16 +235,16 @@ def test_a_user_without_a_name_is_told_by_number(run: Run, monkeypatch: pytest.M
     def nobody() -> str:
         raise OSError("no such user")
 
-    monkeypatch.setattr(document.getpass, "getuser", nobody)
+    monkeypatch.setattr(surroundings.getpass, "getuser", nobody)
     assert built(run, results())["run"]["operator"]["user"] == str(os.getuid())
 
 
 def test_a_library_that_is_missing_is_not_listed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(package: str) -> str:
         if package == "isal":
-            raise document.PackageNotFoundError(package)
+            raise surroundings.PackageNotFoundError(package)
         return "1.0"
 
-    monkeypatch.setattr(document, "version", version)
+    monkeypatch.setattr(surroundings, "version", version)
     tools = built(run, results())["run"]["tools"]
     assert "isal" not in tools and tools["pytest"] == "1.0"
