@@ -81,6 +81,14 @@ class CopyHistory:
         return self._data.get("drilled")
 
     @property
+    def last_failed(self) -> dict[str, str] | None:
+        """Run, verdict and end of the last drill that was not good, unless a whole one was good since.
+
+        Partial drills count here: whoever drills again answers what they found.
+        """
+        return self._data.get("failed")
+
+    @property
     def judged_until(self) -> float | None:
         """The time of the newest snapshot that a whole drill found: gaps before it have been judged."""
         return self._data.get("judged_until")
@@ -185,9 +193,19 @@ class History:
         self._since: str | None = None
 
     @property
+    def state(self) -> State:
+        """Where it is kept."""
+        return self._state
+
+    @property
     def initialised(self) -> bool:
         """Whether the state was ever set up (asked once)."""
         return bool(self._epoch())
+
+    @property
+    def initialised_at(self) -> float | None:
+        """When the state was set up (seconds since the epoch), ``None`` when it never was."""
+        return datetime.fromisoformat(self._epoch()).timestamp() if self._epoch() else None
 
     def _epoch(self) -> str:
         """When the state was set up: documents of an earlier time are forgotten. Empty when it never was."""
@@ -233,18 +251,39 @@ class History:
         """Remember a whole drill."""
         self.record_all({(target, copy): summary})
 
-    def record_all(self, summaries: Mapping[tuple[str, str], DrillSummary]) -> None:
-        """Remember whole drills, by target and copy."""
-        by_target: dict[str, list[tuple[str, DrillSummary]]] = {}
-        for (target, copy), summary in summaries.items():
-            by_target.setdefault(target, []).append((copy, summary))
+    def record_all(
+        self,
+        summaries: Mapping[tuple[str, str], DrillSummary],
+        failures: Mapping[tuple[str, str], Mapping[str, str]] | None = None,
+    ) -> dict[tuple[str, str], CopyHistory]:
+        """Remember drills, by target and copy; returns what was known of these copies before.
 
-        def edit(drills: list[tuple[str, DrillSummary]], document: dict[str, Any]) -> None:
-            for copy, summary in drills:
-                _record(document, copy, summary)
+        Args:
+            summaries: Whole drills.
+            failures: Run, verdict and end of drills that failed or could not be verified, partial ones among them.
+        """
+        failed = failures or {}
+        by_target: dict[str, list[str]] = {}
+        for target, copy in dict.fromkeys([*summaries, *failed]):
+            by_target.setdefault(target, []).append(copy)
+        before: dict[tuple[str, str], CopyHistory] = {}
 
-        changes = {_name(target): self._changing(target, partial(edit, drills)) for target, drills in by_target.items()}
+        def edit(target: str, copies: list[str], document: dict[str, Any]) -> None:
+            for copy in copies:
+                data = document.setdefault("copies", {}).setdefault(copy, {})
+                known = {name: data[name] for name in ("drilled", "failed") if name in data}
+                before[target, copy] = CopyHistory(known, [])
+                if (target, copy) in summaries:
+                    _record(document, copy, summaries[target, copy])
+                    data.pop("failed", None)
+                if (target, copy) in failed:
+                    data["failed"] = dict(failed[target, copy])
+
+        changes = {
+            _name(target): self._changing(target, partial(edit, target, copies)) for target, copies in by_target.items()
+        }
         self._state.update_many(changes)
+        return before
 
     def accept(self, target: str, what: str, reason: str, by: str, at: float) -> None:
         """Remember that a person accepted a change: ``rows:TABLE``, ``size`` or ``pin:KEY``."""

@@ -7,14 +7,17 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from restore_drill.errors import CouldNotVerify, UsageProblem
-from restore_drill.evidence.document import DrillAccount
-from restore_drill.history import DrillSummary
+from restore_drill.evidence.account import DrillAccount
+from restore_drill.evidence.drilled import Earlier, times
+from restore_drill.evidence.moments import stamp
+from restore_drill.history import CopyHistory, DrillSummary
 from restore_drill.plan import Plan
 from restore_drill.run import Run
 from restore_drill.whole_files import write_whole
@@ -148,17 +151,44 @@ def reap(run: Run) -> list[str]:
         return []
 
 
-def remember(run: Run, drills: Mapping[tuple[str, str], DrillAccount], seconds: Mapping[str, float]) -> None:
-    """Write whole drills into the state: baselines of those that passed, but for what is excepted; the date of all.
+def remember(
+    run: Run, drills: Mapping[tuple[str, str], DrillAccount], seconds: Mapping[str, float]
+) -> dict[tuple[str, str], Earlier]:
+    """Write drills into the state, and return what was known of their copies before.
+
+    Of whole ones: baselines of those that passed, but for what is excepted; the date of all. Of any that failed or
+    could not be verified: that, until a later one is good.
 
     Raises:
-        CouldNotVerify: The state cannot be written.
+        CouldNotVerify: The state cannot be read or written.
     """
-    whole = [(key, account) for key, account in drills.items() if account.whole]
-    if not whole or not run.history.initialised:
-        return
-    run.history.record_all({key: _summary(run, account) for key, account in whole})
-    run.history.record_durations({target: round(seconds.get(target, 0.0), 3) for (target, _), _ in whole})
+    if not drills or not run.history.initialised:
+        return {}
+    whole = {key: account for key, account in drills.items() if account.whole}
+    failed = {key: _failure(run, account) for key, account in drills.items() if account.found_wanting}
+    before = run.history.record_all({key: _summary(run, account) for key, account in whole.items()}, failed)
+    if whole:
+        run.history.record_durations({target: round(seconds.get(target, 0.0), 3) for target, _ in whole})
+    before |= _known(run, drills.keys() - before.keys())
+    return {key: _earlier(history) for key, history in before.items()}
+
+
+def _failure(run: Run, account: DrillAccount) -> dict[str, str]:
+    finished = times(account.lines).get("finished") or stamp(run.clock())
+    return {"run": run.id, "verdict": str(account.verdict), "finished": finished}
+
+
+def _known(run: Run, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], CopyHistory]:
+    """What is known of copies whose drills leave nothing to remember: partial ones that passed."""
+    names = sorted({target for target, _ in keys})
+    with ThreadPoolExecutor(8) as pool:
+        known = dict(zip(names, pool.map(run.history.target, names), strict=True))
+    return {(target, copy): known[target].copy(copy) for target, copy in keys}
+
+
+def _earlier(history: CopyHistory) -> Earlier:
+    drilled = history.last_drilled
+    return Earlier(drilled["finished_at"] if drilled else None, history.last_failed)
 
 
 def _summary(run: Run, account: DrillAccount) -> DrillSummary:
@@ -186,8 +216,10 @@ def _summary(run: Run, account: DrillAccount) -> DrillSummary:
     )
 
 
-def publish(run: Run, junit: bytes | None) -> None:
+def publish(run: Run, junit: bytes | None, strict: bytes | None = None) -> None:
     """Point ``reports/junit.xml`` and ``reports/latest`` at the run, each at once; neither is ever another run's.
+
+    So it is with ``reports/junit-strict.xml``, the variant that somebody may have asked for.
 
     Raises:
         OSError: One of them could not be written, and is gone.
@@ -198,7 +230,10 @@ def publish(run: Run, junit: bytes | None) -> None:
     try:
         _point(reports / "latest", run.directory.name)
     finally:
-        _replace(reports / "junit.xml", junit)
+        try:
+            _replace(reports / "junit.xml", junit)
+        finally:
+            _replace(reports / "junit-strict.xml", strict)
 
 
 def _point(link: Path, name: str) -> None:

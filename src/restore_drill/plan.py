@@ -19,10 +19,12 @@ from restore_drill.patterns import PathPattern
 from restore_drill.stores.base import StoreSettings
 
 if TYPE_CHECKING:
+    from restore_drill.catalogue.alerting import AlertChannel, Ping
     from restore_drill.catalogue.expect import ApprovedException
     from restore_drill.catalogue.models import ChecksumRule, CopyModel, RetentionRule, StoreModel, TargetModel
     from restore_drill.codecs.base import Given
     from restore_drill.outline import Reference
+    from restore_drill.secrets import SecretReference
 
 
 #: The detail of the rows case that judges every table without a rule of its own by ``rows.default``.
@@ -134,6 +136,21 @@ class PlannedTarget:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """How the record of runs is signed.
+
+    Attributes:
+        key: The private key that signs entries; ``None``: they are unsigned.
+        public_keys: Files with public keys, absolute.
+        required: Whether an unsigned entry is an error.
+    """
+
+    key: SecretReference | None = None
+    public_keys: tuple[str, ...] = ()
+    required: bool = False
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything a run may do.
@@ -142,7 +159,12 @@ class Plan:
         catalogue: Path of the catalogue.
         digest: SHA-256 over it and what it includes.
         demo: Whether this is the project's own demo estate.
-        state: Where baselines are kept.
+        state: Where baselines and the ledger are kept.
+        ledger: How the ledger is signed.
+        alerts: Who is told of changes, by channel.
+        pings: What is requested when all is well, by tier.
+        controls: Ids of the frameworks that reports speak of, all when empty.
+        control_files: Files with frameworks beside the built-in ones, absolute.
         reports: Directory in which runs are written.
         left_out: Targets of the demo whose systems cannot be had on this machine, and why; no other plan has any.
         passed_over: Kinds of sandboxes that the demo does without here, and why; ditto.
@@ -158,6 +180,11 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
     left_out: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
+    alerts: dict[str, AlertChannel] = field(default_factory=dict)
+    pings: dict[str, Ping] = field(default_factory=dict)
+    ledger: LedgerSettings = LedgerSettings()
+    controls: tuple[str, ...] = ()
+    control_files: tuple[str, ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, PlannedTarget]:

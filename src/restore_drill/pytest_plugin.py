@@ -36,6 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--work-dir", metavar="DIR", default="", help="Where drills restore to (default: TMPDIR).")
     group.addoption("--reports-dir", metavar="DIR", default="", help="Where runs are written (default: reports).")
     group.addoption(
+        "--junit-strict", action="store_true",
+        help="Write junit-strict.xml, too: without properties in a case, as Jenkins' schema of JUnit wants it.",
+    )  # fmt: skip
+    group.addoption(
+        "--shard", metavar="I/N", default="",
+        help="Drill the I-th of N parts of what is selected; auto: as CI_NODE_INDEX and CI_NODE_TOTAL say.",
+    )  # fmt: skip
+    group.addoption(
         "--heartbeat", metavar="SECONDS", type=_seconds, default=30.0,
         help="How often a log is told what takes long (default: 30); a terminal shows it all the time.",
     )  # fmt: skip

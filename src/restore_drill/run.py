@@ -19,6 +19,7 @@ from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
 from restore_drill.registry import load, store_of
+from restore_drill.sharding import Shard
 from restore_drill.state import open_state
 from restore_drill.stores.base import Store
 
@@ -58,6 +59,7 @@ class RunOptions:
         keep_restored: Leave what was restored, and say where.
         work_dir: Where drills work (default: the system's temporary directory).
         concurrency: How many drills run at once.
+        shard: Which part of the plan this run has, ``None`` for all of it.
     """
 
     snapshot: str = ""
@@ -65,6 +67,7 @@ class RunOptions:
     work_dir: str = ""
     concurrency: int = 1
     fresh_sandboxes: bool = False
+    shard: Shard | None = None
 
 
 @dataclass

@@ -60,6 +60,22 @@ class State(ABC):
             list(pool.map(self.update, changes.keys(), changes.values()))
 
     @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The names of the documents right below a folder, sorted.
+
+        Raises:
+            CouldNotVerify: The place cannot be read.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a document, if it is there.
+
+        Raises:
+            CouldNotVerify: The place cannot be written.
+        """
+
+    @abstractmethod
     def where(self) -> str:
         """The place as a person would write it."""
 
@@ -111,6 +127,23 @@ class DirectoryState(State):
             for temporary, _ in written:
                 temporary.unlink(missing_ok=True)
 
+    def names(self, folder: str) -> list[str]:
+        """The files of a directory; what is being written beside them is none."""
+        try:
+            with os.scandir(self._root / folder) as found:
+                return sorted(f"{folder}/{each.name}" for each in found if not each.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise _unusable(self, "read", problem.strerror) from problem
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        try:
+            (self._root / name).unlink(missing_ok=True)
+        except OSError as problem:
+            raise _unusable(self, "written", problem.strerror) from problem
+
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         descriptor = os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -152,6 +185,23 @@ class BucketState(State):
                 return
             time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 - spreads attempts, protects nothing
         raise _unusable(self, "written", f"another run changed {name} {_ATTEMPTS} times meanwhile")
+
+    def names(self, folder: str) -> list[str]:
+        """The objects below a prefix."""
+        start, found = f"{self._prefix}{folder}/", list[str]()
+        more: dict[str, str] = {}
+        while True:
+            request = {"Bucket": self._bucket, "Prefix": start, "Delimiter": "/", **more}
+            answer = self._ask("read", lambda: self._client.list_objects_v2(**request), frozenset()) or {}  # noqa: B023
+            found += [each["Key"].removeprefix(self._prefix) for each in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return sorted(found)
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def remove(self, name: str) -> None:
+        """Delete an object."""
+        key = self._prefix + name
+        self._ask("written", lambda: self._client.delete_object(Bucket=self._bucket, Key=key), _NOT_THERE)
 
     def _get(self, name: str) -> tuple[bytes | None, str]:
         def read() -> tuple[bytes, str]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import os
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +26,14 @@ _WRONG = AgeKey()
 _PERSON = "Ottilie-Canary"
 _FILE = "letter-to-the-canary"
 _CONTENT = "what-the-canary-sang"
+#: Part of the addresses of those who are told.
+_TOKEN = "address-of-the-canary"
+_SECRETS = ["age identity", "wrong age identity", "S3 secret", "ledger key", "alert address", "unrelated token"]
+#: Every file of a run, and the ledger.
+_ARTEFACTS = {
+    "junit.xml", "evidence.json", "report.html", "summary.md", "metrics.prom", "ctrf.json", "alerts.json",
+    "entries.jsonl",
+}  # fmt: skip
 #: Notes what child processes are called with, while every case of every drill runs.
 _WATCH = """
 import json, os
@@ -82,6 +95,7 @@ class Watched:
     words: dict[str, str]
     processes: list[str]
     inside: dict[str, object]
+    received: list[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -95,18 +109,59 @@ def watched(tmp_path_factory: pytest.TempPathFactory, cloud: S3Server) -> Watche
     server = (cloud.client(), cloud.endpoint)
     _database(project, server)
     _trees(project)
-    outcome = project.drill()
+    with _receiver() as (address, received):
+        key = _sign_and_alert(project, address)
+        outcome = project.drill()
     words = {
         "age identity": _KEY.secret,
         "wrong age identity": _WRONG.secret,
         "S3 secret": Path(project.root / "keys" / "s3-key").read_text().strip(),
+        "ledger key": key,
+        "alert address": _TOKEN,
         "unrelated token": "token-of-the-canary",
         "person": _PERSON,
         "file name": _FILE,
         "file content": _CONTENT,
     }
     processes = [json.loads(line)["cmdline"] for line in log.read_text().splitlines()]
-    return Watched(outcome, project, words, processes, json.loads(log.with_name("inside.json").read_text()))
+    inside = json.loads(log.with_name("inside.json").read_text())
+    return Watched(outcome, project, words, processes, inside, received)
+
+
+@contextlib.contextmanager
+def _receiver() -> Iterator[tuple[str, list[bytes]]]:
+    """Somebody who is told, and what."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", received
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _sign_and_alert(project: Project, address: str) -> str:
+    """A key that signs, a channel that hears, and one where nobody is; returns the key."""
+    key = base64.b64encode(os.urandom(32)).decode()
+    project.catalogue["ledger"] = {"key": project.secret("ledger-key", key)}
+    project.catalogue["alerts"] = {
+        "oncall": {"url": project.secret("oncall", f"json://{address}/{_TOKEN}")},
+        "nobody": {"url": project.secret("nobody", f"json://127.0.0.1:1/{_TOKEN}"), "deadline": "0.1s"},
+    }
+    return key
 
 
 def _database(project: Project, server: object) -> None:
@@ -179,24 +234,43 @@ def test_the_run_found_what_it_should_quote(watched: Watched) -> None:
     assert _PERSON in details
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["age identity", "wrong age identity", "S3 secret", "unrelated token", "person", "file name", "file content"],
-)
+def _content(path: Path) -> bytes:
+    """What a file says: a ledger's envelopes hold it in base64."""
+    raw = path.read_bytes()
+    if path.name != "entries.jsonl":
+        return raw
+    return raw + b"".join(base64.b64decode(json.loads(line)["payload"]) for line in raw.splitlines())
+
+
+@pytest.mark.parametrize("word", [*_SECRETS, "person", "file name", "file content"])
 def test_nothing_that_is_published_holds_it(watched: Watched, word: str) -> None:
     paths = list(_published(watched.project))
-    assert {path.name for path in paths} >= {"junit.xml", "evidence.json"}
+    assert {path.name for path in paths} >= _ARTEFACTS
     assert [path for path in paths if path.parent.name == "facts"]
-    assert [path.name for path in paths if watched.words[word].encode() in path.read_bytes()] == []
+    assert [path.name for path in paths if watched.words[word].encode() in _content(path)] == []
 
 
-@pytest.mark.parametrize("word", ["age identity", "wrong age identity", "S3 secret", "unrelated token"])
+@pytest.mark.parametrize("word", [*_SECRETS, "person", "file name", "file content"])
+def test_nobody_is_told_it(watched: Watched, word: str) -> None:
+    (message,) = watched.received
+    assert b"changed-tree" in message
+    assert watched.words[word].encode() not in message
+
+
+def test_the_ledger_was_looked_into_and_somebody_could_not_be_told(watched: Watched) -> None:
+    (ledger,) = (path for path in _published(watched.project) if path.name == "entries.jsonl")
+    assert b"generations" in _content(ledger) and b"generations" not in ledger.read_bytes()
+    assert "ledger: entry 1, signed by" in watched.outcome.screen
+    assert "ALERT NOT DELIVERED to nobody" in watched.outcome.screen
+
+
+@pytest.mark.parametrize("word", _SECRETS)
 def test_no_secret_reaches_the_terminal_or_the_details(watched: Watched, word: str) -> None:
     assert watched.words[word] not in watched.outcome.screen
     assert watched.words[word] not in (watched.outcome.directory / "details.jsonl").read_text()
 
 
-@pytest.mark.parametrize("word", ["age identity", "wrong age identity", "S3 secret", "unrelated token", "person"])
+@pytest.mark.parametrize("word", [*_SECRETS, "person"])
 def test_no_child_process_is_called_with_it(watched: Watched, word: str) -> None:
     assert watched.processes
     assert [line for line in watched.processes if watched.words[word] in line] == []

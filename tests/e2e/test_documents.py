@@ -22,7 +22,7 @@ def test_drilling_your_own_backups_and_reading_the_run(tmp_path: Path, require_p
     assert "pytest drills/ -m critical" in commands
     questions = follow(ROOT / "reports/README.md", tmp_path, environment().variables)
     assert all(question.startswith("jq ") for question in questions)
-    assert len(questions) == 5
+    assert len(questions) == 7
 
 
 def test_writing_your_own_case(tmp_path: Path) -> None:

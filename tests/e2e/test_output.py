@@ -50,8 +50,11 @@ def test_reports_lie_where_people_look_for_them(project: Project, mixed: Outcome
     assert directory.name == mixed.evidence["run"]["id"]
     assert (project.reports / "latest").readlink() == Path(directory.name)
     assert (project.reports / "junit.xml").read_bytes() == (directory / "junit.xml").read_bytes()
-    assert f"reports: {directory}/junit.xml, {directory}/evidence.json" in mixed.screen
-    assert sorted(path.name for path in directory.iterdir()) == ["evidence.json", "facts", "junit.xml"]
+    shown = ", ".join(f"{directory}/{name}" for name in ("report.html", "junit.xml", "evidence.json"))
+    assert f"reports: {shown}" in mixed.screen
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "ctrf.json", "evidence.json", "facts", "junit.xml", "metrics.prom", "report.html", "summary.md",
+    ]  # fmt: skip
 
 
 def test_each_run_has_a_place_of_its_own_and_the_latest_is_the_last(tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_blocked_case_in_junit_tells_what_is_known_and_who_bears_the_cause(mix
 
 def test_evidence_is_complete(project: Project, mixed: Outcome) -> None:
     run = mixed.evidence["run"]
-    assert mixed.evidence["form"] == "restore-drill/evidence/1"
+    assert mixed.evidence["form"] == "restore-drill/evidence/2"
     assert datetime.fromisoformat(run["started"]) < datetime.fromisoformat(run["finished"])
     assert run["estate"] == "user" and run["operator"]["user"] and run["operator"]["host"]
     assert {"restore-drill", "python", "sqlite", "pytest"} <= run["tools"].keys()
@@ -108,7 +111,7 @@ def test_evidence_is_complete(project: Project, mixed: Outcome) -> None:
     assert all(line["seconds"] >= 0 and line["started"] for line in good["stages"])
     assert [case["case"] for case in good["cases"]] == [name.partition("/")[0] for name in CASES]
     assert (good["owner"], good["tier"], good["store"]) == ("payments team", "critical", "nas")
-    assert good["objectives"] == {"rpo_seconds": 3600.0, "rto_seconds": 900.0}
+    assert good["objectives"] == {"rpo_seconds": 3600.0, "rto_seconds": 900.0, "drill_every_seconds": 86400.0}
     assert "no query with a known answer" in good["limits"]
     assert mixed.cases["excused/nas/rows/orders"]["exception"] == "EX-7"
 
@@ -348,12 +351,15 @@ def test_a_disk_without_room_for_the_reports_is_no_pass_and_leaves_none_that_are
     full = project.run(*workers, file_size=9216)
     assert full.status == 75 and full.directory is not None
     assert "Traceback" not in full.screen and "INTERNALERROR" not in full.screen
-    (line,) = (line for line in full.screen.splitlines() if line.startswith("could not be recorded: "))
-    names = ("evidence.json", "junit.xml")
+    lines = [line for line in full.screen.splitlines() if line.startswith("could not be recorded: ")]
+    (line,) = (line for line in lines if "evidence.json" in line)
+    assert any("the ledger cannot be written: File too large" in each for each in lines)
+    assert "ledger: NO ENTRY" in full.screen
+    names = ("evidence.json", "junit.xml", "report.html")
     assert all(str(full.directory / name) in line for name in names) and str(project.reports / "junit.xml") in line
     assert line.endswith("File too large. Make room there, or give --reports-dir another directory, and run it again.")
     assert "reports: none" in full.screen
-    assert [path.name for path in full.directory.iterdir()] == ["facts"]
+    assert {path.name for path in full.directory.iterdir()} <= {"facts", "summary.md", "metrics.prom", "ctrf.json"}
     assert not [path for path in project.reports.iterdir() if path.name.startswith((".", "junit"))]
     project.break_restore("db-0")
     assert project.run(*workers, file_size=9216).status == 1, "that a backup failed is known all the same"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from tests.support.servers import KEYS, S3Server, free_ports, without_credential
 
 from restore_drill import state as module
 from restore_drill.errors import CouldNotVerify
+from restore_drill.evidence import open_runs
 from restore_drill.history import DrillSummary, History
 from restore_drill.secrets import SecretReference
-from restore_drill.state import BucketState, State, open_state
+from restore_drill.state import BucketState, Change, State, open_state
 from restore_drill.stores.base import StoreSettings
 
 ADD = """
@@ -155,3 +157,41 @@ def test_two_documents_do_not_disturb_each_other(state: State) -> None:
     state.update("b.json", lambda _: b"2")
     assert (state.read("a.json"), state.read("b.json")) == (b"[1]", b"2")
     assert isinstance(state, BucketState)
+
+
+def test_documents_are_listed_by_folder_and_can_be_removed(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert state.names("runs") == []
+    for name in ("runs/b.json", "runs/a.json", "runs/deeper/c.json", "runsandmore/d.json", "e.json"):
+        state.update(name, lambda _: b"{}")
+    assert state.names("runs") == ["runs/a.json", "runs/b.json"]
+    state.remove("runs/a.json")
+    state.remove("runs/a.json")  # again, harmlessly
+    assert state.names("runs") == ["runs/b.json"] and state.read("runsandmore/d.json") == b"{}"
+    client = state._client  # type: ignore[attr-defined]
+    listed = client.list_objects_v2
+    monkeypatch.setattr(client, "list_objects_v2", lambda **given: listed(**given, MaxKeys=1))
+    for number in range(3):
+        state.update(f"many/{number}.json", lambda _: b"{}")
+    assert state.names("many") == [f"many/{number}.json" for number in range(3)]
+
+
+def test_a_run_that_was_killed_elsewhere_is_claimed_by_one(moto_s3: S3Server) -> None:
+    """Two states, as two machines see them: the second reads before the first has claimed, and comes too late."""
+    first, second = (bucket_state(moto_s3.endpoint, "s3://backups/claims/state") for _ in range(2))
+    process = {"host": "elsewhere", "boot": "x", "namespace": "x", "pid": 1, "began": "1"}
+    marker = {"version": 1, "run": "killed", "started": "2026-11-23T02:00:00.000Z", "patience_seconds": 86400.0}
+    open_runs.begin(first, {**marker, "process": process})
+    began = datetime.fromisoformat("2026-11-23T02:00:00+00:00").timestamp()
+    assert open_runs.claim_dead(first, began + 3600) == []
+
+    class Late(BucketState):
+        """Another machine claims between the look and the claim."""
+
+        def update(self, name: str, change: Change) -> None:
+            assert [each["run"] for each in open_runs.claim_dead(second, began + 90_000)] == ["killed"]
+            super().update(name, change)
+
+    late = Late(first._settings)  # type: ignore[attr-defined]
+    assert open_runs.claim_dead(late, began + 90_000) == []
+    open_runs.end(second, "killed")
+    assert first.names("runs") == []

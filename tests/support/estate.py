@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.support.evidence import validate
 from tests.support.servers import KEYS, without_credentials
 
 import restore_drill
@@ -222,6 +223,7 @@ class Project:
 
 def _read(status: int, screen: str, directory: Path) -> Outcome:
     evidence = json.loads((directory / "evidence.json").read_text("utf-8"))
+    validate(evidence)
     told = _told(directory / "junit.xml")
     cases: dict[str, Case] = {}
     drills = {f"{drill['target']}/{drill['copy']}": drill for drill in evidence["drills"]}

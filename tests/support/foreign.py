@@ -66,7 +66,7 @@ def _read(path: Path) -> bytes:
 def _unpacked(package: str, find: Callable[[str], str]) -> Path:
     """Where a package's files lie: beside this environment, so that they are fetched once, by whoever asks first."""
     programs = find("apt-get"), find("dpkg-deb")
-    place = _cache() / package
+    place = cache() / package
     with place.with_suffix(".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
@@ -76,7 +76,7 @@ def _unpacked(package: str, find: Callable[[str], str]) -> Path:
     return place
 
 
-def _cache() -> Path:
+def cache() -> Path:
     beside = Path(sys.prefix)
     owned = sys.prefix != sys.base_prefix and os.access(beside, os.W_OK)
     cache = beside / "foreign" if owned else Path(f"/var/tmp/restore-drill-foreign-{os.getuid()}")

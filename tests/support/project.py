@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 from lxml import etree
+from tests.support.evidence import validate
 from tests.support.servers import without_credentials
 
 import restore_drill
@@ -158,6 +159,7 @@ class Outcome:
         assert sorted(verdicts) == sorted(self.verdicts.values())
         assert all(words[told[name]] == self.properties(name)["verdict"] for name in told if self.properties(name))
         assert all(int(self.evidence["counts"][word]) == verdicts.count(word) for word in words.values())
+        validate(self.evidence)
 
 
 def until(found: Callable[[], Any], what: str) -> Any:

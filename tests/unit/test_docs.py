@@ -29,16 +29,22 @@ DOCUMENTS = sorted(
 )  # fmt: skip
 #: Documents that a test follows word by word, and the test.
 FOLLOWED = {
+    "docs/alerts.md": "tests/e2e/test_alerts.py",
+    "docs/completeness.md": "tests/unit/cli/test_status.py",
     "docs/how-to-add-an-engine.md": "tests/e2e/test_third_party.py",
     "docs/how-to-add-a-plug.md": "tests/e2e/test_third_party.py",
     "docs/how-to-drill-your-own-backups.md": "tests/e2e/test_documents.py",
     "docs/how-to-write-your-own-case.md": "tests/e2e/test_documents.py",
+    "docs/auditors.md": "tests/e2e/test_auditors.py",
+    "docs/ledger.md": "tests/e2e/test_ledger_document.py",
     "reports/README.md": "tests/e2e/test_documents.py",
+    "docs/machine-formats.md": "tests/e2e/test_shards.py",
+    "docs/reports.md": "tests/unit/cli/test_report.py",
 }
 #: Commands of all other documents, and how each is tested; what has no test says why.
 TESTED = {
     r"restore-drill baseline reference [\w-]+ > drills/[\w-]+\.structure": "tests/e2e/test_reference.py",
-    r"(?:\./)?ci/(?:drill|test)(?: .*)?": "tests/e2e/test_ci_scripts.py",
+    r"(?:\./)?ci/(?:drill|test|coverage)(?: .*)?": "tests/e2e/test_ci_scripts.py",
     r"pytest drills/?(?: .*)?": "tests/e2e/test_ci_scripts.py",
     r"pytest(?: -n \d+)? drills/\S+::\S+": "tests/e2e/test_installed.py",
     r"(?:python -m )?pip install (?:--upgrade )?'?pytest-restore-drill(?:\[\w+\])?'?": "tests/e2e/test_installed.py",
@@ -46,6 +52,10 @@ TESTED = {
     r"restore-drill (?:validate|plan|doctor)(?: .*)?": "tests/e2e/test_installed.py",
     r"restore-drill baseline (?:init|accept|show)(?: .*)?": "tests/e2e/test_documents.py",
     r"restore-drill schema(?: .*)?": "tests/unit/catalogue/test_schema.py",
+    r"restore-drill report(?: .*)?": "tests/unit/cli/test_report.py",
+    r"restore-drill status(?: .*)?": "tests/unit/cli/test_status.py",
+    r"restore-drill controls(?: .*)?": "tests/unit/cli/test_controls.py",
+    r"restore-drill (?:ledger (?:init-key|verify|export)|sign-off)(?: .*)?": "tests/e2e/test_ledger_document.py",
     r"restore-drill clean(?: .*)?": "tests/unit/sandboxes/test_lifetime.py",
     r"python fixtures/demo_estate(?: .*)?": "tests/integration/test_demo_estate.py",
     r'(?:printf x >>|truncate -s -100|rm|mv) "?(?:\$\(ls )?fixtures/estate/.*': "tests/e2e/test_documents.py",
@@ -56,19 +66,20 @@ TESTED = {
 #: Options of other programs that documents mention.
 FOREIGN = {
     "--link-dest": "rsync", "--ignore-zeros": "tar", "--listed-incremental": "tar", "--exclude": "tar",
-    "--dist": "pytest-xdist", "--xattrs": "tar", "--acls": "tar", "--format": "bsdtar", "--options": "bsdtar",
-    "--base": "rclone", "--download": "rclone",
+    "--dist": "pytest-xdist", "--xattrs": "tar", "--acls": "tar", "--options": "bsdtar",
+    "--base": "rclone", "--download": "rclone", "--collector": "node_exporter",
     "--create": "pg_dump", "--clean": "pg_dump", "--if-exists": "pg_dump", "--inserts": "pg_dump",
     "--globals-only": "pg_dumpall", "--schema-only": "pg_dump", "--heapallindexed": "pg_amcheck",
     "--parent-check": "pg_amcheck", "--rootdescend": "pg_amcheck",
     "--databases": "mysqldump", "--all-databases": "mysqldump", "--skip-comments": "mysqldump",
     "--compact": "mysqldump",
     "--sandbox": "mariadb", "--binary-mode": "mariadb",
+    "--random-source": "shuf",
     "--no-deps": "pip", "--volumes-from": "docker", "--rm": "docker", "--co": "pytest", "--lf": "pytest",
     "--maxfail": "pytest", "--collect-only": "pytest", "--deselect": "pytest", "--junitxml": "pytest",
     "--import-mode": "pytest", "--durations": "pytest", "--upgrade": "pip", "--tb": "pytest",
     "--armor": "gpg", "--export-secret-keys": "gpg", "--export-secret-subkeys": "gpg", "--extract": "sops",
-    "--detach-sign": "gpg", "--key": "cosign", "--zero": "sha256sum", "--tag": "sha256sum",
+    "--detach-sign": "gpg", "--zero": "sha256sum", "--tag": "sha256sum",
     "--little-endian": "xxhsum", "--length": "b3sum",
     "--compress": "pg_basebackup", "--tablespace-mapping": "pg_basebackup", "--write-recovery-conf": "pg_basebackup",
     "--no-manifest": "pg_basebackup",
@@ -224,7 +235,7 @@ def _command_line_options() -> set[str]:
     found = {"--help", "--version"}
     for name in _COMMANDS:
         command = argparse.ArgumentParser()
-        importlib.import_module(f"restore_drill.cli.{name}").configure(command)
+        importlib.import_module(f"restore_drill.cli.{name.replace('-', '_')}").configure(command)
         found |= set(_options_of(command))
     programs = [ROOT / "src/restore_drill/pytest_plugin.py"]
     programs += [path for folder in ("fixtures", "tests/benchmarks") for path in (ROOT / folder).rglob("*.py")]

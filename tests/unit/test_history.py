@@ -324,6 +324,12 @@ def test_whatever_is_recorded_the_baseline_is_of_a_drill_that_passed(drills: lis
         def update(self, name: str, change: Any) -> None:
             self.documents[name] = change(self.documents.get(name))
 
+        def names(self, folder: str) -> list[str]:
+            return [name for name in self.documents if name.startswith(f"{folder}/")]
+
+        def remove(self, name: str) -> None:
+            del self.documents[name]
+
         def where(self) -> str:
             return "memory"
 

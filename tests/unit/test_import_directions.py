@@ -26,17 +26,20 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "the door": frozenset({"__main__"}),
     "commands and pytest": frozenset({"cli", "pytest_plugin"}),
     "pytest's helpers": frozenset({"pytest_support", "standard_cases", "testing"}),
-    "runs": frozenset({"ahead", "lifecycle"}),
+    "a run on record": frozenset({"recording"}),
+    "runs": frozenset({"ahead", "chronicle", "lifecycle"}),
     "one target": frozenset({"target_drill"}),
     "one drill": frozenset({"drill"}),
     "its content": frozenset({"content"}),
     "which snapshot": frozenset({"locate"}),
-    "what a run shares": frozenset({"run"}),
+    "what a run shares": frozenset({"run", "uncovered"}),
+    "what is read, and who is told": frozenset({"alerting", "reporting"}),
+    "the chain of evidence": frozenset({"ledger"}),
     "memory and evidence": frozenset({"history", "evidence"}),
     "judging": frozenset({"checks", "policy", "results"}),
     "measuring": frozenset({"repositories", "engines"}),
     "what is promised": frozenset({"catalogue"}),
-    "the plan, and recognising what is stored": frozenset({"plan", "recognise", "state"}),
+    "the plan, and recognising what is stored": frozenset({"controls", "plan", "recognise", "state"}),
     "bytes in passing": frozenset({"archives", "choosing", "manifests", "stream", "facts"}),
     "where bytes lie, what encodes or signs them, where they are opened": frozenset(
         {"stores", "codecs", "signatures", "sandboxes"}
@@ -58,6 +61,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "process",
             "quantities",
             "registry",
+            "sharding",
         }
         | {"disk", "printable", "secrets", "sops", "sevenzips", "unpackers", "whole_files", "zips"}
     ),
@@ -69,6 +73,10 @@ KNOWS_MORE = {
     ("state", "stores.s3_client"),
     ("state", "stores.s3_errors"),
     ("state", "stores.trying"),
+    # So is a bucket's ledger.
+    ("ledger.bucket", "stores.s3_client"),
+    ("ledger.bucket", "stores.s3_errors"),
+    ("ledger.bucket", "stores.trying"),
     # What a killed run left is reaped before a run, and by hand.
     ("lifecycle", "sandboxes.reaper"),
     # Where drills would restore to must not be among backups.
@@ -85,6 +93,8 @@ KNOWS_MORE = {
     ("ahead", "sandboxes.directory"),
     ("ahead", "sandboxes.launcher"),
     ("locate", "repositories.selection"),
+    # What belongs to a copy is told by the names that its repository looks for.
+    ("uncovered", "repositories.claims"),
     # A prefix is a directory read object by object: what its name, manifest and marker say is the same.
     ("repositories.prefixes", "repositories.generations"),
     # What a killed run left must be gone after the next has looked.

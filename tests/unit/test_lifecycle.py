@@ -15,7 +15,7 @@ from tests.support.plans import plan_of, planned_copy, planned_target
 
 from restore_drill import lifecycle
 from restore_drill.errors import CouldNotVerify, UsageProblem
-from restore_drill.evidence.document import DrillAccount
+from restore_drill.evidence.account import DrillAccount
 from restore_drill.model import Verdict
 from restore_drill.plan import OTHER_TABLES, Plan, PlannedCase
 from restore_drill.results import CaseResult

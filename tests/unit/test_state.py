@@ -122,3 +122,21 @@ def test_a_document_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     DirectoryState(tmp_path).update("a.json", lambda _: json.dumps([1]).encode())
     assert len(synced) == 1
     assert synced[0].startswith(".a.json.")
+
+
+def test_documents_are_listed_by_folder_and_can_be_removed(tmp_path: Path) -> None:
+    state = DirectoryState(tmp_path / "state")
+    assert state.names("runs") == []
+    state.remove("runs/a.json")
+    for name in ("runs/b.json", "runs/a.json", "e.json"):
+        state.update(name, lambda _: b"{}")
+    (tmp_path / "state" / "runs" / ".a.json.being-written").write_text("")
+    assert state.names("runs") == ["runs/a.json", "runs/b.json"]
+    state.remove("runs/a.json")
+    assert state.names("runs") == ["runs/b.json"] and state.read("runs/a.json") is None
+    (tmp_path / "state" / "other").write_text("no folder")
+    (tmp_path / "state" / "kept" / "inside").mkdir(parents=True)
+    for asked in (lambda: state.names("other"), lambda: state.remove("kept/inside")):
+        with pytest.raises(CouldNotVerify) as caught:
+            asked()
+        assert caught.value.looked_at == str(tmp_path / "state")

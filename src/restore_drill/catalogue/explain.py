@@ -36,6 +36,7 @@ _WANTED = {
 #: What our own validators say when quotes would mend it.
 _TEXT_WOULD_DO = ("needs a name", "needs a number or text")
 _KEYS = "write keys by their names: {identity: env:NAME}"
+_URLS = "the url of a channel is a secret: write {url: env:NAME}"
 _COMPARED = {"greater_than_equal": ("ge", "at least"), "less_than_equal": ("le", "at most")}
 
 
@@ -78,11 +79,21 @@ def _unknown(draft: Draft, loc: Loc) -> None:
     hint = suggest(name, known)
     if elsewhere and not hint.startswith("did you mean"):
         hint = f"{name!r} belongs {elsewhere[0]}"
-    draft.report(loc, f"unknown option {name!r}", hint, at_key=True, secret=_is_among_secrets(loc))
+    secret = _is_among_secrets(loc) or _is_of_alerts(loc)
+    draft.report(loc, f"unknown option {name!r}", hint, at_key=True, secret=secret)
 
 
 def _is_among_secrets(loc: Loc) -> bool:
     return "credentials" in loc or "decrypt" in loc
+
+
+def _is_of_alerts(loc: Loc) -> bool:
+    """Whether somebody may have written the url of a channel there: it is a secret as a whole."""
+    return loc[:1] in (("alerts",), ("pings",))
+
+
+def _holds_url(draft: Draft, loc: Loc, value: Any) -> bool:
+    return _is_of_alerts(loc) and ("://" in str(value) or "://" in draft.place(loc).source_line)
 
 
 def _wrong(draft: Draft, loc: Loc, kind: str, error: Mapping[str, Any]) -> None:
@@ -95,6 +106,8 @@ def _wrong(draft: Draft, loc: Loc, kind: str, error: Mapping[str, Any]) -> None:
         draft.report(loc, f"{name!r}: {context['message']}", secret=True)
     elif _is_among_secrets(loc):  # the value is not repeated: it may be the secret itself
         draft.report(loc, f"{name!r} needs {_WANTED.get(kind, 'another value')}", _KEYS, secret=True)
+    elif _holds_url(draft, loc, error["input"]):
+        draft.report(loc, f"{name!r} needs {_WANTED.get(kind, 'another value')}", _URLS, secret=True)
     elif kind in _WANTED:
         draft.report(loc, f"{name!r} needs {_WANTED[kind]}, not {_read(node, error['input'])}", _quoting(node, kind))
     elif kind == "literal_error":

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from restore_drill.catalogue.alerting import AlertChannel, Ping
+from restore_drill.catalogue.controls import ControlsModel
 from restore_drill.catalogue.copies import ChecksumRule, CopyModel, RetentionRule, SizeRule
 from restore_drill.catalogue.decrypting import Decrypt
 from restore_drill.catalogue.expect import ApprovedException, Expect
 from restore_drill.catalogue.fields import Duration, Many, Options, Part, Size, Slug, Text, TimeZone
+from restore_drill.catalogue.ledger import LedgerModel
 from restore_drill.catalogue.places import DEFAULT_TIERS, StateModel, StoreModel, Tier
 from restore_drill.catalogue.sandboxing import SandboxModel
 
@@ -182,6 +185,25 @@ class CatalogueModel(Part):
         None,
         description="Where baselines are kept (default: .restore-drill/state beside reports/).",
         examples=["s3://acme-drills/state"],
+    )
+    ledger: LedgerModel = Field(
+        LedgerModel(),
+        description="How the record of runs, which is kept in the state, is signed and verified.",
+        examples=[{"key": "env:RESTORE_DRILL_LEDGER_KEY"}],
+    )
+    alerts: dict[Slug, AlertChannel] = Field(
+        default_factory=dict, description="Channels that are told when something breaks or is repaired, by name.",
+        examples=[{"oncall": {"url": "env:ONCALL_URL", "tiers": ["critical"]}}],
+    )  # fmt: skip
+    pings: dict[Slug, Ping] = Field(
+        default_factory=dict,
+        description="What is requested when all of a tier was drilled and is good, by tier: a dead-man's switch.",
+        examples=[{"critical": "env:PING_CRITICAL"}],
+    )
+    controls: ControlsModel = Field(
+        ControlsModel(),
+        description="Which requirements of which frameworks (NIST, ISO, DORA, …) reports show the evidence of.",
+        examples=[{"frameworks": ["nist-800-53r5", "dora"]}],
     )
     demo: bool = Field(
         False, description="The demo estate of the project itself; refused anywhere else.", examples=[True]

@@ -30,6 +30,8 @@ SECTIONS = {
     "Tier": "tiers.NAME",
     "StoreModel": "stores.NAME",
     "StateModel": "state",
+    "LedgerModel": "ledger",
+    "ControlsModel": "controls",
     "TargetModel": "targets.NAME",
     "CopyModel": "copies.NAME",
     "ChecksumRule": "checksum",
@@ -51,6 +53,8 @@ SECTIONS = {
     "SmokeRule": "expect.smoke",
     "HttpProbe": "expect.smoke.http",
     "ApprovedException": "exceptions",
+    "AlertChannel": "alerts.NAME",
+    "Ping": "pings.TIER",
 }
 _SCALARS = {
     "duration": fields.Duration, "size": fields.Size, "percentage": fields.Percentage, "name": fields.Slug,

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from restore_drill import outline
+from restore_drill.catalogue.controls import control_files
+from restore_drill.catalogue.ledger import LedgerModel
 from restore_drill.catalogue.models import ApprovedException, CatalogueModel, CopyModel, TargetModel
 from restore_drill.catalogue.places import DEFAULT_TIERS, Address, StateModel, StoreModel, Tier, local_root
 from restore_drill.codecs.base import Given
 from restore_drill.outline import Reference
 from restore_drill.patterns import PathPattern
-from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
+from restore_drill.plan import LedgerSettings, Plan, PlannedCopy, PlannedTarget
 from restore_drill.registry import load, store_of
 from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
@@ -76,6 +78,11 @@ def resolve(
         digest=digest.hexdigest(),
         targets=targets,
         state=_state_settings(model.state or StateModel(url=default_state(path)), base),
+        ledger=_ledger_settings(model.ledger, base),
+        controls=model.controls.frameworks,
+        control_files=tuple(file for files in control_files(base, model.controls.include).values() for file in files),
+        alerts=model.alerts,
+        pings=model.pings,
         reports=os.path.abspath(reports),  # noqa: PTH100 - as above
         demo=model.demo,
         tiers=tuple(tiers),
@@ -177,6 +184,10 @@ def _state_settings(state: StateModel, base: Path) -> StoreSettings:
     return StoreSettings(
         "state", _absolute(state.url, base), options=_address_options(state), secrets=_address_secrets(state)
     )
+
+
+def _ledger_settings(ledger: LedgerModel, base: Path) -> LedgerSettings:
+    return LedgerSettings(ledger.key, tuple(str(base / path) for path in ledger.public_keys), ledger.required)
 
 
 def _absolute(url: str, base: Path) -> str:

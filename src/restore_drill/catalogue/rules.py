@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from restore_drill.catalogue.addresses import check_address, place_of
+from restore_drill.catalogue.alerting_rules import check_alerting
+from restore_drill.catalogue.controls_rules import check_controls
 from restore_drill.catalogue.gather import Draft, Loc
+from restore_drill.catalogue.ledger_rules import check_ledger
 from restore_drill.catalogue.references import copies, mapping, queries, store_name
 from restore_drill.catalogue.resolve import default_state
 from restore_drill.catalogue.target_rules import check_target
@@ -40,6 +43,9 @@ def check_rules(draft: Draft, reports: Path) -> None:
             message = f"{name!r} cannot be a tier: pytest has a use for the word"
             draft.report(("tiers", name), message, "rename it", at_key=True)
     _check_places(draft, reports)
+    check_ledger(draft)
+    check_controls(draft)
+    check_alerting(draft)
     _check_case("target", draft, ("targets",), targets)
     _check_words(draft)
     _check_exception_ids(draft)

@@ -26,6 +26,13 @@ _COMMANDS = {
     "init": "Begin a project: a catalogue, and the one line that brings the standard cases in.",
     "baseline": "Initialise the state of earlier drills, accept a change, or show what is known.",
     "clean": "Remove what killed or kept runs left on this machine.",
+    "ledger": "Verify, show or export the record of all runs, or make the keys that sign it.",
+    "sign-off": "Add a signed review of a run's evidence to the ledger.",
+    "merge": "Join the reports of a run's shards into one, and name the shard that is missing.",
+    "report": "Render a run or a period again from the ledger: HTML, PDF and others.",
+    "controls": "List what frameworks ask for, what the records of a period hold of it, and the gaps.",
+    "status": "Tell whether everything that should have been drilled was, and how every copy stands.",
+    "alert": "Tell what is overdue and what nobody was told before; test the channels.",
     "schema": "Print the catalogue's JSON Schema, for editors.",
 }
 
@@ -75,7 +82,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 
 
 def _module(command: str) -> Any:
-    return importlib.import_module(f"restore_drill.cli.{command}")
+    return importlib.import_module(f"restore_drill.cli.{command.replace('-', '_')}")
 
 
 def add_catalogue(parser: argparse.ArgumentParser) -> None:

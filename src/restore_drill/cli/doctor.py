@@ -118,6 +118,7 @@ def answer(call: object) -> str:  # noqa: ARG001 - called inside the sandbox, wi
 def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     run = Run("doctor", Path(plan.reports), plan, options)
     yield _guarded(f"state {plan.state.url}", lambda: _state(run))
+    yield _guarded("ledger", lambda: _ledger(plan))
     yield _guarded(f"reports {plan.reports}", lambda: _writable(Path(plan.reports)))
     yield from _sandboxes(run)
     for program, users in sorted(_programs(plan, run).items()):
@@ -125,6 +126,8 @@ def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     for name in sorted({target.model.engine for target in plan.targets}):
         if libraries := (engine := load_plug("engines", name)).libraries:
             yield _guarded(f"library {', '.join(libraries)} (for {name})", lambda engine=engine: _libraries(engine))  # type: ignore[misc]
+    if plan.alerts:
+        yield _guarded("library apprise (for alerts)", _sender)
     for reference in sorted(_secrets(plan), key=str):
         yield _guarded(f"secret {reference}", lambda reference=reference: _resolves(reference))  # type: ignore[misc]
     for key in sorted(_public_keys(plan), key=str):
@@ -148,6 +151,15 @@ def _guarded(label: str, check: Callable[[], str]) -> Line:
 def _state(run: Run) -> str:
     run.history.target("any")  # raises, with the remedy, when there is no state
     return "initialised"
+
+
+def _ledger(plan: Plan) -> str:
+    from restore_drill.ledger.opening import open_ledger
+    from restore_drill.ledger.signing import signer_of
+
+    head, signer = open_ledger(plan.state).head(), signer_of(plan.ledger)
+    entries = f"{head.sequence} entries" if head else "no entry yet"
+    return f"{entries}; {f'signed by {signer.key_id[:16]}' if signer else 'NOT SIGNED: no key (ledger.key)'}"
 
 
 def _writable(directory: Path) -> str:
@@ -213,9 +225,19 @@ def _libraries(engine: type[Engine]) -> str:
     return "installed"
 
 
+def _sender() -> str:
+    from restore_drill.registry import library
+
+    return str(library("apprise", "what is told of changes", "alerts").__version__)
+
+
 def _secrets(plan: Plan) -> set[SecretReference]:
     """Every secret of the catalogue: its reference, never its value; twice, where it is to be found in two ways."""
     found = dict.fromkeys(plan.state.secrets.values())
+    if plan.ledger.key is not None:
+        found[plan.ledger.key] = None
+    told = [each.url for each in plan.alerts.values()]
+    found |= dict.fromkeys([*told, *(url for each in plan.pings.values() for url in (each.url, each.fail_url) if url)])
     for target in plan.targets:
         for copy in target.copies:
             found |= dict.fromkeys(copy.settings.secrets.values())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +11,13 @@ import pytest
 
 from restore_drill import lifecycle
 from restore_drill.errors import RestoreDrillError, UsageProblem
-from restore_drill.evidence import document
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.pytest_support.naming import CaseDirectory
 from restore_drill.pytest_support.reports import ask_for_junit, put
+from restore_drill.pytest_support.sharding import SHARDING
 from restore_drill.pytest_support.stopping import stop_workers
+from restore_drill.recording import Recording
 from restore_drill.results import CaseResult, text
 from restore_drill.whole_files import write_whole
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
     from restore_drill.pytest_support.scheduling import TargetScheduling
-    from restore_drill.run import Run
 
 #: Exit status of a run in which nothing failed but something could not be verified (EX_TEMPFAIL of sysexits.h).
 COULD_NOT_VERIFY = 75
@@ -37,17 +35,17 @@ class Controller:
 
     Args:
         config: pytest's configuration.
-        run: The run.
+        recording: Puts the run on record.
         directory: Finds cases by node id.
         handover: What every worker is given.
     """
 
-    def __init__(self, config: pytest.Config, run: Run, directory: CaseDirectory, handover: bytes) -> None:
+    def __init__(self, config: pytest.Config, recording: Recording, directory: CaseDirectory, handover: bytes) -> None:
         self._config = config
-        self.run = run
+        self.recording = recording
+        self.run = run = recording.run
         self._directory = directory
         self._handover = handover
-        self._started = time.time()
         self._others_failed = False
         self._estate: Any = None
         self.planned: dict[str, PlannedCase] = {}
@@ -56,13 +54,8 @@ class Controller:
         self.not_run: list[str] = []
         self.incomplete: list[str] = []
         self.concluded = False
-        self._accounts: dict[tuple[str, str], document.DrillAccount] = {}
-        self._forgotten: list[str] = []
-        self._unwritten: dict[str, dict[str, None]] = {}
         self._status = 0
-        self._finished = 0.0
         self.seconds: dict[str, float] = {}
-        self.kept: list[str] = []
         self.exit_status = 0
         ask_for_junit(config, run.directory)
 
@@ -79,10 +72,10 @@ class Controller:
             self._estate = lifecycle.start_demo(self.run.plan)
             lifecycle.look_for_sandboxes(self.run)
         except UsageProblem as problem:
-            raise pytest.UsageError(str(problem)) from None
+            raise pytest.UsageError(self.recording.refuse(problem)) from None
         except RestoreDrillError as problem:
             lifecycle.abandon(self.run)
-            pytest.exit(str(problem), returncode=COULD_NOT_VERIFY)
+            pytest.exit(self.recording.refuse(problem), returncode=COULD_NOT_VERIFY)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
@@ -90,8 +83,9 @@ class Controller:
         node.workerinput["restore-drill"] = self._handover
         node.workerinput["restore-drill-sandboxes"] = self.run.sandboxes
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """What is planned, when this process runs it itself."""
+        """What is planned, when this process runs it itself; known before the first drill begins."""
         self.plan_cases(item.nodeid for item in session.items)
 
     @pytest.hookimpl(optionalhook=True)
@@ -109,6 +103,8 @@ class Controller:
         if not self.planned:
             found = ((nodeid, self._directory.find(nodeid)) for nodeid in nodeids)
             self.planned = {nodeid: case for nodeid, case in found if case is not None}
+            if self.planned and not self._config.option.collectonly:
+                self.recording.begin(self.planned.values())
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> TargetScheduling:
@@ -199,6 +195,8 @@ class Controller:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         """Make the account whole before anybody writes a report."""
         self._status = int(exitstatus)
+        if self._status == pytest.ExitCode.NO_TESTS_COLLECTED and self._shard_is_empty:
+            session.exitstatus = self._status = int(pytest.ExitCode.OK)
         self._close_open_cases()
         if not self._config.option.collectonly:
             self._report_not_run()
@@ -210,6 +208,12 @@ class Controller:
             yield
         finally:
             self._close()
+
+    @property
+    def _shard_is_empty(self) -> bool:
+        """Whether the plan has targets, and this run's part of it none."""
+        sharding: Any = self._config.pluginmanager.get_plugin(SHARDING)
+        return sharding is not None and sharding.is_empty and not self.planned
 
     def _report_not_run(self) -> None:
         for nodeid, case in self.planned.items():
@@ -231,74 +235,51 @@ class Controller:
             if junit is not None and place is not None:
                 put(place, junit)
             return True
-        directory = self.run.directory
-        known = sum(map(len, self._unwritten.values()))
+        known = len(self.problems)
+        self._write_junit(junit, place)
+        whole = len(self.problems) == known
+        self.recording.finish(whole)
+        self._tell_status(session)
+        return whole
+
+    def _write_junit(self, junit: bytes | None, place: Path | None) -> None:
+        directory, noting = self.run.directory, self.recording.noting
         if junit is not None:
-            with self._noting(directory / "junit.xml"):
+            with noting(directory / "junit.xml"):
                 write_whole(directory / "junit.xml", junit)
             if place is not None and place != directory / "junit.xml":
-                with self._noting(place):
+                with noting(place):
                     put(place, junit)
-        with self._noting(directory.parent / "junit.xml"):
-            lifecycle.publish(self.run, junit)
-        if sum(map(len, self._unwritten.values())) == known:
-            return True
-        (directory / "evidence.json").unlink(missing_ok=True)  # it knows nothing of this, and takes room
-        self._write_evidence()
-        self._tell_status(session)
-        return False
+        without = None
+        if junit is not None and self._config.getoption("--junit-strict"):
+            from restore_drill.reporting.junit import strict
+
+            without = strict(junit)
+            with noting(directory / "junit-strict.xml"):
+                write_whole(directory / "junit-strict.xml", without)
+        with noting(directory.parent / "junit.xml"):
+            lifecycle.publish(self.run, junit, without)
 
     @property
     def problems(self) -> list[str]:
         """What could not be recorded, and why: one line a cause."""
-        remedy = "Make room there, or give --reports-dir another directory, and run it again."
-        return [
-            *self._forgotten, *(f"{', '.join(names)}: {why}. {remedy}" for why, names in self._unwritten.items())
-        ]  # fmt: skip
+        return self.recording.problems
 
-    @contextlib.contextmanager
-    def _noting(self, path: Path) -> Iterator[None]:
-        """Go on without a report that cannot be written, and remember which."""
-        try:
-            yield
-        except OSError as problem:
-            self._unwritten.setdefault(problem.strerror or type(problem).__name__, {})[str(path)] = None
+    @property
+    def kept(self) -> list[str]:
+        """Restored copies that were left for inspection."""
+        return self.recording.kept
 
     def _conclude(self) -> None:
-        if not self.planned and not self.incomplete:
+        if not self.planned and not self.incomplete and not self._shard_is_empty:
             return  # other tests, and nothing went wrong with them
         self.concluded = True
-        self._accounts = document.drills(self.run, self.results)
-        self.kept = [str(kept) for account in self._accounts.values() if (kept := account.facts("dispose").get("kept"))]
-        try:
-            lifecycle.remember(self.run, self._accounts, self.seconds)
-        except RestoreDrillError as problem:
-            self._forgotten.append(str(problem))
-        self._finished = self.run.clock()
-        self._write_evidence()
-        with self._noting(self.run.directory / "details.jsonl"):
-            self._write_details()
-
-    def _write_evidence(self) -> None:
-        if not self.concluded:
-            return
-        evidence = document.build(
-            self.run, self._accounts, self.results, started=self._started, finished=self._finished,
-            not_run=self.not_run, arguments=list(self._config.invocation_params.args),
-            problems=[*self.incomplete, *self.problems],
+        cut_off = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        self.recording.conclude(
+            self.results, self.seconds, planned=set(self.planned.values()), not_run=self.not_run,
+            incomplete=self.incomplete, nothing_to_do=self._shard_is_empty,
+            ended="interrupted" if self.not_run or self._status in cut_off else "complete",
         )  # fmt: skip
-        with self._noting(self.run.directory / "evidence.json"):
-            document.write(self.run.directory / "evidence.json", evidence)
-
-    def _write_details(self) -> None:
-        """What may name files and quote answers: readable by its owner only, and never part of evidence."""
-        lines = [
-            json.dumps({"case": list(result.to_wire()["case"]), "details": result.details})
-            for result in self.results.values()
-            if result.details
-        ]
-        if lines:
-            write_whole(self.run.directory / "details.jsonl", ("\n".join(lines) + "\n").encode(), 0o600)
 
     def _tell_status(self, session: pytest.Session) -> None:
         self.exit_status = self._exit_status(self._status)

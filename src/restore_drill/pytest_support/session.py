@@ -6,7 +6,7 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,11 @@ from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.plan import Plan
 from restore_drill.pytest_support.collection import Collection
 from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.pytest_support.sharding import SHARDING, Sharding, shard_of
 from restore_drill.run import Run, RunOptions, new_run_id
+
+if TYPE_CHECKING:
+    from restore_drill.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -41,23 +45,40 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
     from restore_drill.pytest_support.terminal import Terminal
 
     try:
-        plan = fit_demo(load(catalogue, reports=_reports(config)))
+        plan = load(catalogue, reports=_reports(config))
     except CouldNotVerify as problem:
         pytest.exit(str(problem), returncode=COULD_NOT_VERIFY)
     except RestoreDrillError as problem:
         raise pytest.UsageError(f"\n{problem}") from None
-    run = Run("", Path(), plan, _options(config))
-    run.id = new_run_id(run.clock())
-    run.directory = Path(plan.reports) / run.id
+    try:
+        plan = fit_demo(plan)
+    except CouldNotVerify as problem:
+        refused = "" if config.option.collectonly else _recording(config, _run(config, plan)).refuse(problem)
+        pytest.exit(refused or str(problem), returncode=COULD_NOT_VERIFY)
+    run = _run(config, plan)
     handover = Handover(plan, run.id, run.directory, run.options)
     directory = CaseDirectory(plan)
     raise_on_sigterm()
     _register_markers(config, plan)
-    controller = Controller(config, run, directory, pickle.dumps(handover, protocol=pickle.HIGHEST_PROTOCOL))
+    handed_over = pickle.dumps(handover, protocol=pickle.HIGHEST_PROTOCOL)
+    controller = Controller(config, _recording(config, run), directory, handed_over)
     config.pluginmanager.register(controller, "restore-drill-controller")
     config.pluginmanager.register(Reports(config, controller), "restore-drill-reports")
     config.pluginmanager.register(Terminal(config, controller), "restore-drill-terminal")
     _register_running(config, run, directory)
+
+
+def _run(config: pytest.Config, plan: Plan) -> Run:
+    run = Run("", Path(), plan, _options(config, plan))
+    run.id = new_run_id(run.clock())
+    run.directory = Path(plan.reports) / run.id
+    return run
+
+
+def _recording(config: pytest.Config, run: Run) -> Recording:
+    from restore_drill.recording import Recording
+
+    return Recording(run, [str(argument) for argument in config.invocation_params.args], run.clock())
 
 
 def start_worker(config: pytest.Config, handed_over: bytes) -> None:
@@ -83,6 +104,8 @@ def _register_running(config: pytest.Config, run: Run, directory: CaseDirectory)
     if worker:
         run.progress.end()  # be known to the controller from the first moment
     config.pluginmanager.register(collection, "restore-drill-collection")
+    if run.options.shard:
+        config.pluginmanager.register(Sharding(run.options.shard, directory), SHARDING)
     config.pluginmanager.register(Running(run, directory), "restore-drill-running")
 
 
@@ -92,13 +115,14 @@ def _register_markers(config: pytest.Config, plan: Plan) -> None:
             config.addinivalue_line("markers", f"{tier}: cases of targets of the tier {tier}.")
 
 
-def _options(config: pytest.Config) -> RunOptions:
+def _options(config: pytest.Config, plan: Plan) -> RunOptions:
     workers = config.getoption("numprocesses", None)
     return RunOptions(
         snapshot=config.getoption("--snapshot"),
         keep_restored=config.getoption("--keep-restored"),
         work_dir=config.getoption("--work-dir"),
         fresh_sandboxes=config.getoption("--fresh-sandboxes"),
+        shard=shard_of(config, plan),
         concurrency=workers if isinstance(workers, int) and workers > 0 else len(config.getoption("tx", None) or [0]),
     )
 

@@ -55,6 +55,8 @@ class Terminal:
         plan = self._controller.run.plan
         lines = [f"restore-drill {__version__}: {_DEMO}"] if plan.demo else [f"restore-drill {__version__}"]
         lines.append(f"catalogue: {plan.catalogue} ({len(plan.targets)} targets), state: {plan.state.url}")
+        key = plan.ledger.key
+        lines.append(f"ledger: signed by {key}" if key else "ledger: UNSIGNED, the catalogue names no key (ledger.key)")
         lines += [f"LEFT OUT of the demo: {name}: {why}" for name, why in plan.left_out]
         shallow = [f"{target.name} {target.depth}" for target in plan.targets if not target.is_full]
         lines += [f"DEPTH: not everything is restored of {', '.join(shallow)}"] if shallow else []
@@ -244,8 +246,10 @@ class Terminal:
             if result.verdict is Verdict.EXCEPTED
         ]
         directory = controller.run.directory
-        reports = [str(path) for name in ("junit.xml", "evidence.json") if (path := directory / name).is_file()]
-        return [*lines, *notes, f"reports: {', '.join(reports) or 'none'}"]
+        names = ("report.html", "junit.xml", "evidence.json")
+        reports = [str(path) for name in names if (path := directory / name).is_file()]
+        record = [_shown(line) for line in controller.recording.told]
+        return [*lines, *notes, *record, f"reports: {', '.join(reports) or 'none'}"]
 
     def _depth_lines(self) -> list[str]:
         """What was not restored of the drilled targets, and the cases that were not run for it."""

@@ -16,7 +16,7 @@ from tests.support.registry import PASSWORD, USER, Registry, registry, tiny
 
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.sandboxes.base import Need, SandboxOptions, Volume
-from restore_drill.sandboxes.containers import references
+from restore_drill.sandboxes.containers import description, references
 from restore_drill.sandboxes.containers.client import Engine, connect
 from restore_drill.sandboxes.containers.images import Image, resolve
 from restore_drill.sandboxes.containers.pulling import pull
@@ -246,3 +246,11 @@ def test_a_name_that_is_none_is_refused_before_anybody_is_asked(engine: Engine) 
         engine, "acme/pg:{major}", need=Need("postgres")
     )
     assert "no image is known for nothing" in _refused(engine, "", need=Need("nothing"))
+
+
+def test_whoever_knows_no_version_yet_is_told_what_there_is(engine: Engine, stand_in: Callable[[str], str]) -> None:
+    name = stand_in("postgres")
+    template = f"{name.rpartition(':')[0]}:{{major}}"
+    assert name in description.inspect(engine, SandboxOptions(image=template)).partition(" here: ")[2].split(", ")
+    assert "stand-ins here: restore-drill/" in description.inspect(engine, SandboxOptions())
+    assert description.inspect(engine, SandboxOptions(image="registry.invalid/x:{major}")).endswith(" here: none")

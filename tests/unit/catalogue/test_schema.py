@@ -60,6 +60,10 @@ PLACES = {
     "tiers.NAME": "tiers.gold",
     "stores.NAME": "stores.s3",
     "state": "state",
+    "ledger": "ledger",
+    "alerts.NAME": "alerts.oncall",
+    "pings.TIER": "pings.critical",
+    "controls": "controls",
     "targets.NAME": "targets.orders-db",
     "copies.NAME": "targets.orders-db.copies.nas",
     "checksum": "targets.orders-db.copies.nas.checksum",
@@ -86,6 +90,8 @@ PLACES = {
 }
 #: What must stand beside an option, by its part and (where it matters) its name.
 BESIDE: dict[str, Any] = {
+    "alerts.NAME": _nested("alerts.oncall.url", "env:X"),
+    "pings.TIER": _nested("pings.critical.url", "env:X"),
     "tiers.NAME": _nested("tiers.gold", {"rpo": "1h", "rto": "1h", "drill_every": "1d"}),
     "state": {"state": {"url": "s3://drills"}},
     "expect.newest_record": _nested("targets.orders-db.expect.newest_record", {"sql": "select 1", "within": "1h"}),
@@ -103,6 +109,7 @@ BESIDE: dict[str, Any] = {
     "checksum sha512": _nested("targets.orders-db.frozen", True),
     "expect.rows.TABLE recorded": _nested("targets.orders-db.expect.rows.recorded", "{stem}.json"),
     "targets.NAME sample": _nested("targets.orders-db.depth", "sample"),
+    "ledger required": _nested("ledger.key", "env:X"),
     "exceptions detail": _nested("targets.orders-db.expect.rows.orders", 5),
 }
 
@@ -164,6 +171,13 @@ def project(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (here / name).mkdir(parents=True)
     (here / "drills" / "targets.d" / "empty.yaml").write_text("{}\n")
     (here / "drills" / "orders-db.structure").write_text("table: orders\n")
+    (here / "drills" / "controls").mkdir()
+    (here / "drills" / "controls" / "house.yaml").write_text(
+        "{id: house, title: H, version: 1, source: H, read: primary, note: N}\n"
+    )
+    (here / "drills" / "keys").mkdir()
+    for name in ("ledger.pub", "ledger-2025.pub"):
+        (here / "drills" / "keys" / name).write_text("-----BEGIN PUBLIC KEY-----\n")
     return here
 
 

@@ -18,7 +18,8 @@ from restore_drill.cli import main
 
 NEEDS_A_CATALOGUE = [
     ("validate",), ("plan",), ("doctor",), ("baseline", "init"), ("baseline", "show", "orders-db"),
-    ("baseline", "accept", "orders-db", "--size", "--reason", "less is kept"),
+    ("baseline", "accept", "orders-db", "--size", "--reason", "less is kept"), ("ledger", "show"),
+    ("ledger", "export", "--out", "x.tar"), ("sign-off", "latest", "--reviewer", "alice"),
 ]  # fmt: skip
 
 

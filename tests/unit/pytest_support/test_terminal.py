@@ -12,9 +12,10 @@ import pytest
 from tests.support.plans import plan_of, planned_target
 
 from restore_drill.model import Verdict
-from restore_drill.plan import Plan, PlannedCase
+from restore_drill.plan import LedgerSettings, Plan, PlannedCase
 from restore_drill.pytest_support.terminal import Terminal, _uncaptured
 from restore_drill.results import CaseResult
+from restore_drill.secrets import SecretReference
 
 _CASES = (PlannedCase("db", "nas", "located"), PlannedCase("db", "nas", "restores"), PlannedCase("db", "nas", "rows"))
 
@@ -151,7 +152,7 @@ def test_the_header_says_that_it_is_the_demo_only_where_it_is() -> None:
     plan = plan_of(planned_target(name="db"))
     ordinary = Screen(plan=plan).terminal.pytest_report_header()
     demo = Screen(plan=dataclasses.replace(plan, demo=True)).terminal.pytest_report_header()
-    assert ["DEMO ESTATE" in line for line in demo] == [True, False]
+    assert ["DEMO ESTATE" in line for line in demo] == [True, False, False]
     assert not any("DEMO" in line for line in ordinary)
     assert ordinary[1] == "catalogue: targets.yaml (1 targets), state: file:///nowhere/state"
 
@@ -182,3 +183,12 @@ def test_progress_is_written_through_a_descriptor_of_its_own(tmp_path: Path) -> 
     assert (tmp_path / "out").read_text() == "told"
     memory = io.StringIO()
     assert _uncaptured(memory) is memory
+
+
+def test_the_header_says_who_signs_the_ledger_and_loudly_when_nobody_does() -> None:
+    plan = plan_of(planned_target(name="db"))
+    unsigned = Screen(plan=plan).terminal.pytest_report_header()
+    assert "ledger: UNSIGNED, the catalogue names no key (ledger.key)" in unsigned
+    settings = LedgerSettings(key=SecretReference("env", "LEDGER_KEY"))
+    signed = Screen(plan=dataclasses.replace(plan, ledger=settings)).terminal.pytest_report_header()
+    assert "ledger: signed by env:LEDGER_KEY" in signed and not any("UNSIGNED" in line for line in signed)
