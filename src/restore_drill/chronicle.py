@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import RestoreDrillError, unexpected
 from restore_drill.evidence import crashed, open_runs
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCase
@@ -94,11 +94,18 @@ class Chronicle:
         try:
             if not self.history.initialised:
                 return
-            self.settle(run)
+            self._settle_others(run)
             self.entry = self.ledger.append("run", evidence, self._signer)
             open_runs.end(self.history.state, run)
         except RestoreDrillError as problem:
             self._note(str(problem))
+
+    def _settle_others(self, run: str) -> None:
+        """Settle runs that crashed; what keeps one of them from it does not keep this run's own entry away."""
+        try:
+            self.settle(run)
+        except Exception as problem:
+            self._note(str(problem if isinstance(problem, RestoreDrillError) else unexpected(problem)))
 
     def settle(self, by: str, now: float | None = None) -> list[dict[str, Any]]:
         """Append evidence on behalf of runs that ended without a word; returns it.

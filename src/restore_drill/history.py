@@ -205,7 +205,10 @@ class History:
     @property
     def initialised_at(self) -> float | None:
         """When the state was set up (seconds since the epoch), ``None`` when it never was."""
-        return datetime.fromisoformat(self._epoch()).timestamp() if self._epoch() else None
+        try:
+            return datetime.fromisoformat(self._epoch()).timestamp() if self._epoch() else None
+        except ValueError as problem:
+            raise _damaged("when it was set up is no time", self._state.where()) from problem
 
     def _epoch(self) -> str:
         """When the state was set up: documents of an earlier time are forgotten. Empty when it never was."""

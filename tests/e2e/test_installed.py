@@ -91,10 +91,14 @@ def test_the_wheel_holds_what_users_need() -> None:
         metadata = email.message_from_bytes(archive.read(f"{information}/METADATA"))
         points = archive.read(f"{information}/entry_points.txt").decode()
     assert "restore_drill/py.typed" in names
-    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
-    assert modules <= names
+    package = ROOT / "src" / "restore_drill"
+    kinds = ("*.py", "controls/*.yaml", "reporting/templates/*.j2", "evidence/schema.json", "ledger/bundle/*.*")
+    found = {kind: {str(path.relative_to(ROOT / "src")) for path in package.rglob(kind)} for kind in kinds}
+    assert all(found.values())
+    assert set().union(*found.values()) <= names
     assert {name.partition("/")[0] for name in names} == {"restore_drill", information}
-    assert not [name for name in names if name.endswith((".yaml", ".pyc"))]
+    assert not [name for name in names if name.endswith(".pyc")]
+    assert {name for name in names if name.endswith(".yaml")} == found["controls/*.yaml"], "no catalogue of the demo's"
     assert (metadata["Version"], metadata["License-Expression"]) == (VERSION, "Apache-2.0")
     assert metadata["Requires-Python"] == ">=3.11"
     assert "restore-drill = restore_drill.cli:main" in points

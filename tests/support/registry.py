@@ -101,7 +101,8 @@ def tiny(engine: Any, name: str, *, version: str = "none", processor: str = "") 
             "manifest.json": json.dumps(manifest).encode(),
         }
     )
-    engine.api.load_image(content)
+    for said in engine.api.load_image(content):  # it is there when everything has been said
+        assert "error" not in said, said
     return str(engine.api.inspect_image(name)["Id"])
 
 

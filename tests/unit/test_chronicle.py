@@ -98,6 +98,19 @@ def test_what_cannot_be_recorded_is_noted_and_costs_nothing_else(run: Run, tmp_p
     assert len(markers(run)) == 1, "it can still be told of"
 
 
+@pytest.mark.parametrize("broken", ["{", "lacking", "nested"])
+def test_a_damaged_marker_of_another_run_does_not_keep_this_one_off_the_record(
+    run: Run, dead: dict[str, Any], broken: str
+) -> None:
+    lacking = {"version": 1, "run": "killed", "process": dead["process"], "started": dead["started"]}
+    raw = {"{": "{", "lacking": json.dumps(lacking), "nested": json.dumps({**dead, "population": [1]})}[broken]
+    run.history.state.update("runs/killed.json", lambda _: raw.encode())
+    chronicle = Chronicle.of(run)
+    chronicle.end(document(run="this-run"))
+    assert ledger(run) == [("this-run", "complete")]
+    assert len(chronicle.problems) == 1 and len(markers(run)) == 1, "told, and still there to be looked at"
+
+
 def test_a_command_that_cannot_record_says_so_and_leaves_it(run: Run, dead: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "state" / "ledger").write_text("in the way")
     with pytest.raises(CouldNotVerify):

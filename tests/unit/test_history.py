@@ -304,6 +304,9 @@ def test_a_damaged_marker_is_no_missing_one(state: State) -> None:
     state.update(MARKER, lambda existing: b"{}")
     with pytest.raises(CouldNotVerify, match="damaged"):
         assert History(state).initialised
+    state.update(MARKER, lambda existing: b'{"version": 1, "initialised": "yesterday"}')
+    with pytest.raises(CouldNotVerify, match="when it was set up is no time"):
+        assert History(state).initialised_at
 
 
 @given(

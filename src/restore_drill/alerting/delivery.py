@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_drill import __version__
-from restore_drill.alerting import due, memory, message, pings, sending
+from restore_drill.alerting import due, judging, memory, message, pings, sending
 from restore_drill.errors import RestoreDrillError, unexpected
 from restore_drill.printable import printable
+from restore_drill.quantities import format_duration
 from restore_drill.secrets import redact
 from restore_drill.state import State, open_state
 from restore_drill.whole_files import write_whole
@@ -34,6 +35,8 @@ FORM = "restore-drill/alerts/1"
 Sender = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], Mapping[str, "Outcome"]]
 #: Seconds within which a ping is tried again.
 _PING_DEADLINE = 30.0
+#: Seconds after which a run says nothing of today any more: a directory may still hold what last night left.
+_STALE = 12 * 3600.0
 
 
 @dataclass(slots=True)
@@ -267,10 +270,12 @@ class _Work:
     def ping(self, document: Mapping[str, Any], refused: set[str]) -> None:
         """Reset the switch of every tier that is wholly good, unless a channel of it was not reached."""
         jobs = []
+        age = self._now - judging.ended(document)
+        stale = f"this evidence is {format_duration(age // 60 * 60)} old" if age > _STALE else ""
         for tier, ping in self._plan.pings.items():
             ruling = pings.rule(self._plan, document, tier)
             deaf = sorted(name for name in refused if tier in (self._plan.alerts[name].tiers or (tier,)))
-            why = ruling.why or (f"{', '.join(deaf)} could not be told what changed" if deaf else "")
+            why = ruling.why or stale or (f"{', '.join(deaf)} could not be told what changed" if deaf else "")
             if why and ruling.touched:
                 self._delivery.withheld[tier] = why
             if not why:

@@ -67,10 +67,13 @@ def judgements(document: Mapping[str, Any]) -> list[Judgement]:
     at, everything = ended(document), _is_everything(run)
     found = []
     for drill in document.get("drills", ()):
-        whole = drill.get("scope") == "whole"
         when = moment(drill.get("finished")) or at
+        named = (drill.get("why") or {}).get("rule") == "named"
+        whole = drill.get("scope") == "whole" and not named
         judgement = Judgement(drill["target"], drill["copy"], when, run["id"], whole=whole, drilled=whole)
         _judge(judgement, drill["cases"])
+        if named:  # what is well in a snapshot that somebody chose says nothing of the newest one
+            judgement.judged &= judgement.broken.keys()
         found.append(judgement)
     for target in document.get("targets", ()):
         judgement = Judgement(target["target"], "", at, run["id"], whole=everything)

@@ -57,7 +57,7 @@ def learn(memory: Memory, document: Mapping[str, Any], now: float) -> None:
     """Take in what a run found out."""
     for judgement in judgements(document):
         entry = _entry(memory, judgement.target, judgement.copy, document)
-        if entry.get("at", 0.0) > judgement.at:
+        if judgement.at < entry.get("at", 0.0) <= now:
             continue  # a later run has judged it, whatever the order in which they are told
         entry |= {"at": judgement.at, "run": judgement.run}
         _apply(entry, judgement)
@@ -74,7 +74,7 @@ def _learn_run(memory: Memory, document: Mapping[str, Any], now: float) -> None:
     judgement = Judgement(RUNS, key, at, document["run"]["id"], judged={"run"}, drilled=True)
     judgement.broken = {"run": trouble} if trouble else {}
     entry = _entry(memory, RUNS, key, document)
-    if entry.get("at", 0.0) <= at:
+    if not at < entry.get("at", 0.0) <= now:  # what lies ahead was written by a clock that was wrong
         drilled = {drill["target"] for drill in document.get("drills", ())}
         entry |= {"at": at, "run": judgement.run, "of": sorted(drilled)}
         _apply(entry, judgement)

@@ -79,6 +79,8 @@ def _not_whole(plan: Plan, document: Mapping[str, Any]) -> str:
         return f"shards are missing: {', '.join(map(str, shards['missing']))}"
     if document.get("problems") or document.get("not_run"):
         return "the run was not complete, or could not be recorded"
+    if any((drill.get("why") or {}).get("rule") == "named" for drill in document.get("drills", ())):
+        return "a snapshot was named: nothing is known of the newest one"
     if document.get("catalogue", {}).get("sha256") != plan.digest:
         return "the run was made with another catalogue"
     return ""

@@ -97,7 +97,7 @@ def of_catalogue(arguments: argparse.Namespace) -> Iterator[tuple[Plan, Ledger]]
 
 def _verify(arguments: argparse.Namespace) -> int:
     try:
-        found = _verified(arguments)
+        found, keys = _verified(arguments)
     except UsageProblem:
         raise
     except RestoreDrillError as problem:
@@ -107,10 +107,10 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(redact(f"COULD NOT BE VERIFIED: {problem}"))
         return _UNKNOWN
     _print(found)
-    return _judge(found, keys_given=bool(arguments.key))
+    return _judge(found, keys, keys_given=bool(arguments.key))
 
 
-def _verified(arguments: argparse.Namespace) -> Verification:
+def _verified(arguments: argparse.Namespace) -> tuple[Verification, list[PublicKey]]:
     from restore_drill.ledger.reading import StoredLedger, open_path
     from restore_drill.ledger.signing import read_public_keys
     from restore_drill.ledger.verify import verify
@@ -119,11 +119,11 @@ def _verified(arguments: argparse.Namespace) -> Verification:
         ledger = open_path(arguments.path)
         keys = read_public_keys(arguments.key or _catalogue_keys(arguments))
         begins = ledger.begins if isinstance(ledger, StoredLedger) else None
-        return verify(ledger, keys, head=arguments.head, required=arguments.signed, begins=begins)
+        return verify(ledger, keys, head=arguments.head, required=arguments.signed, begins=begins), keys
     with of_catalogue(arguments) as (plan, ledger):
         keys = read_public_keys(arguments.key or plan.ledger.public_keys)
         required = arguments.signed or plan.ledger.required
-        return verify(ledger, keys, head=arguments.head, required=required, known_runs=known_runs(plan))
+        return verify(ledger, keys, head=arguments.head, required=required, known_runs=known_runs(plan)), keys
 
 
 def _catalogue_keys(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _print(found: Verification) -> None:
         print(f"  and {found.more} more")
 
 
-def _judge(found: Verification, *, keys_given: bool) -> int:
+def _judge(found: Verification, keys: list[PublicKey], *, keys_given: bool) -> int:
     if found.problems:
         print(f"BROKEN: the first entry that is wrong is {found.problems[0].sequence} ({found.problems[0].what})")
         return 1
@@ -192,6 +192,12 @@ def _judge(found: Verification, *, keys_given: bool) -> int:
     if keys_given and not found.signed:
         print("BROKEN: a public key was given, and it signed none of these entries")
         return 1
+    if keys and not found.signed:
+        print(
+            "COULD NOT BE VERIFIED: the catalogue lists public keys, and none of these entries is signed: no run has "
+            "had the key yet, or somebody wrote all of them anew"
+        )
+        return _UNKNOWN
     if found.unsigned:
         print(f"{found.unsigned} ENTRIES ARE NOT SIGNED: whoever could write there could have made them")
     print("good: the chain is whole" + (", every signature is right" if found.signed else ""))
@@ -289,7 +295,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if span.later:
         print(f"{len(span.later)} later entries review runs of this period: export until a later day to have them, too")
     _print(found)
-    status = _judge(found, keys_given=False)
+    status = _judge(found, keys, keys_given=False)
     if status == 1:
         print("the export holds the ledger as it is: what is wrong with it, whoever checks it will find")
     return status

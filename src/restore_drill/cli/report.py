@@ -89,7 +89,7 @@ def _of_file(form: str, path: Path) -> bytes:
     document = load(path.read_bytes(), str(path))
     try:
         return _oscal([document], (), None) if form == "oscal" else _write(form, document, {})
-    except (KeyError, TypeError, AttributeError, TemplateError) as problem:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, TemplateError) as problem:
         raise CouldNotVerify(
             f"this is no evidence that can be shown: {type(problem).__name__} {problem}",
             looked_at=str(path),

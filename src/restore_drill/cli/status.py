@@ -74,10 +74,20 @@ class Status:
         return [each for each in self.population.current if (each.target, each.copy) not in self.listed]
 
     @property
+    def left(self) -> list[Standing]:
+        """Copies that left their catalogue in the period, by time: whoever deletes what fails is seen."""
+        found = self.population.standings.values()
+        gone = [each for each in found if each.retired is not None and self.target in ("", each.target)]
+        in_period = [each for each in gone if self.span.since <= (each.retired or 0.0) <= self.span.until]
+        return sorted(in_period, key=lambda each: each.retired or 0.0)
+
+    @property
     def across(self) -> list[Any]:
-        """Cases across copies that failed or could not be verified when they last ran."""
+        """Cases across copies that failed or could not be verified when they last ran, if they are still asked for."""
         names = {standing.target for standing in self.copies}
-        return [each for each in self.population.across.values() if each.target in names]
+        asked = {(each.target, "/".join(filter(None, (each.case, each.detail)))) for each in self.plan.cases()}
+        found = self.population.across.values()
+        return [each for each in found if each.target in names and (each.target, each.case) in asked]
 
     @property
     def sums(self) -> tuple[Totals, dict[str, Totals]]:

@@ -28,6 +28,11 @@ def as_json(status: Status) -> dict[str, Any]:
         "copies": [_copy_as_json(each) for each in status.copies],
         "across": [{**dataclasses.asdict(each), "since": _stamp(each.since)} for each in status.across],
         "not_in_catalogue": [name(each) for each in status.others],
+        "left_catalogue": [
+            {"target": each.target, "copy": each.copy, "at": _stamp(each.retired),
+             "failing_since": _stamp(each.failing_since), "unverified_since": _stamp(each.unverified_since)}
+            for each in status.left
+        ],
         "period": {
             "title": status.span.title,
             "since": _stamp(status.span.since),

@@ -136,6 +136,14 @@ def _copies(status: Status) -> Iterator[str]:
             f"Not in this catalogue, still counted in its ledger: {', '.join(map(name, status.others[:_LISTED]))}"
             f"{' …' if len(status.others) > _LISTED else ''}. Removed since the last run, or of another catalogue."
         )
+    for each in status.left:
+        yield f"Left the catalogue: {name(each)} on {_day(each.retired or 0.0)}{_how_it_stood(each)}."
+
+
+def _how_it_stood(each: Standing) -> str:
+    if each.failing_since is not None:
+        return f", failing since {_day(each.failing_since)}"
+    return f", unverified since {_day(each.unverified_since)}" if each.unverified_since is not None else ""
 
 
 def _objectives(found: Sequence[Standing]) -> str:

@@ -71,7 +71,7 @@ class Standing:
     """Where one copy stands with one requirement.
 
     Attributes:
-        last: What the last whole drill came to.
+        last: What the last whole drill came to; a failure stays until one of the newest snapshot comes to a verdict.
         tests: Tests in the period that came to a verdict.
         last_test: The end of the last one, of whatever time up to the period's end.
         longest: The longest time without one, as far as it lies within the period (seconds).
@@ -177,9 +177,10 @@ class Tally:
         if within:
             for name, verdict in verdicts.items():
                 self.evidence.setdefault(name, Counts()).add(verdict, (copy,), at)
+        newest = (drill.get("why") or {}).get("rule") != "named"
         for number, outcome in enumerate(self._outcomes(verdicts)):
             if outcome.verdict:
-                self._stand(number, copy, outcome, run["id"], at, within=within)
+                self._stand(number, copy, outcome, run["id"], at, within=within, newest=newest)
 
     def _take_targets(self, document: Mapping[str, Any], run: str, at: float) -> None:
         """The cases about all copies of a target: the last verdict of each counts, until the next."""
@@ -188,9 +189,13 @@ class Tally:
             those = [(target["target"], copy["copy"]) for copy in copies.get(target["target"], ())]
             for name, verdict in _worst_by_case(target["cases"]).items():
                 self.evidence.setdefault(name, Counts()).add(verdict, those, at)
-                self.across[target["target"], name] = Last(verdict, name, run, at)
+                before = self.across.get((target["target"], name), Last())
+                if not (verdict == "error" and before.verdict == "failed"):
+                    self.across[target["target"], name] = Last(verdict, name, run, at)
 
-    def _stand(self, number: int, copy: Copy, outcome: Outcome, run: str, at: float, *, within: bool) -> None:
+    def _stand(
+        self, number: int, copy: Copy, outcome: Outcome, run: str, at: float, *, within: bool, newest: bool
+    ) -> None:
         standing = self.standings[number].get(copy)
         if standing is None:
             standing = self.standings[number][copy] = Standing()
@@ -200,7 +205,9 @@ class Tally:
                 standing.tests += 1
                 standing.longest = max(standing.longest, at - self._from(copy, standing.last_test))
             standing.last_test = max(standing.last_test, at)
-        if within and at >= standing.last.at:
+        # What failed has failed until a test of the newest snapshot says otherwise: an obstacle says nothing.
+        stays = standing.last.verdict == "failed" and (outcome.verdict == "error" or not newest)
+        if within and at >= standing.last.at and not stays:
             standing.last = Last(outcome.verdict, outcome.case, run, at)
 
     def _from(self, copy: Copy, last: float) -> float:

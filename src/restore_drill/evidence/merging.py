@@ -5,19 +5,23 @@ A joined document is no entry of the ledger: each shard's run has its own there,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from restore_drill.errors import UsageProblem
 from restore_drill.evidence import surroundings
 from restore_drill.evidence.reading import FORM
+from restore_drill.quantities import format_duration
 from restore_drill.sharding import shard_of
 
 Document = Mapping[str, Any]
 _WORST_FIRST = ("failed", "error", "excepted", "passed")
 _ENDS = ("crashed", "interrupted", "refused", "complete")
 _COUNTED = ("passed", "failed", "error", "excepted")
+#: So long after a shard's end another one may begin (seconds): a rerun, or one machine for all, and not the next night.
+_SAME_NIGHT = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def merge(parts: Sequence[Part], *, run: str, expect: int = 0, problems: Iterabl
     documents = [part.document for part in parts]
     found = [f"{part}: {problem}" for part in parts for problem in part.document["problems"]]
     found += [_absence(index, parts[0]) for index in missing]
+    found += _stale(parts)
     found += problems
     verdicts = [part.document["verdict"] for part in parts]
     return {
@@ -137,6 +142,20 @@ def _absence(index: int, other: Part) -> str:
     names = [each["target"] for each in other.document["population"] if shard_of(each["target"], total) == index]
     its = f"as far as they were selected: {', '.join(names)}" if names else "it has none of the catalogue's"
     return f"shard {index} of {total} is missing: nothing is known of its targets ({its})"
+
+
+def _stale(parts: Sequence[Part]) -> Iterator[str]:
+    """Shards of an earlier night: a pipeline kept their directory, and tonight's shard wrote none."""
+    latest = max(parts, key=lambda part: str(part.run["started"]))
+    for part in parts:
+        try:
+            ended, begun = (datetime.fromisoformat(each) for each in (part.run["finished"], latest.run["started"]))
+        except ValueError:
+            yield f"{part} or {latest} has a time that does not exist"
+            continue
+        behind = (begun - ended).total_seconds()
+        if behind > _SAME_NIGHT:
+            yield f"{part} ended {format_duration(behind)} before {latest} began: of an earlier run; drill it again"
 
 
 def _run(parts: Sequence[Part], run: str, missing: Sequence[int]) -> dict[str, Any]:

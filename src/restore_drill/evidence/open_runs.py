@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 FOLDER = "runs"
 _VERSION = 1
+#: What is asked of a marker before and while it is settled.
+_NEEDED = frozenset({
+    "run", "started", "estate", "operator", "arguments", "process", "patience_seconds", "reports", "catalogue",
+    "planned", "of_cases", "exceptions", "population",
+})  # fmt: skip
 #: Seconds after which a run of another machine, whose process cannot be asked after, is taken for dead; at least.
 _PATIENCE = 86400.0
 
@@ -181,8 +186,9 @@ def _said(ask: Callable[[], str]) -> str:
 def _decode(raw: bytes, name: str, state: State) -> dict[str, Any]:
     try:
         marker = json.loads(raw)
-        known = marker["version"] == _VERSION and marker["run"] and marker["process"] and marker["started"]
-    except (ValueError, TypeError, LookupError, RecursionError):
+        known = marker["version"] == _VERSION and marker["run"] and marker["process"] and marker.keys() >= _NEEDED
+        known = known and datetime.fromisoformat(marker["started"]).tzinfo is not None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         known = False
     if not known:
         raise CouldNotVerify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,15 @@ class Reviewed:
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two names are the same but for case and spaces."""
-    return "".join(one.split()).casefold() == "".join(other.split()).casefold()
+    """Whether two names are the same but for how they are written: ``J.Doe@example.org`` is ``jdoe``."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    """Letters and digits of a name in lower case, without the domain that an account may carry."""
+    text = unicodedata.normalize("NFKC", name).casefold().rpartition("\\")[2]
+    account = text.partition("@")[0]
+    return "".join(filter(str.isalnum, account)) or "".join(text.split())
 
 
 def wrong_with_review(

@@ -228,8 +228,10 @@ class _Reader:
         self._count_run(run)
         started = seconds(run["started"])
         finished = seconds(run.get("finished") or run["started"])
-        self.latest = max(self.latest, finished)
-        if "recorded_by" not in run:  # written later on behalf of a run that crashed: its catalogue may be an older one
+        trusted = started <= self.population.now + _DAY  # no clock is trusted further
+        self.latest = max(self.latest, finished) if trusted else self.latest
+        # What was written later on behalf of a run that crashed may have an older catalogue.
+        if trusted and "recorded_by" not in run:
             self._list(document, started)
         for drill in document.get("drills", ()):
             self._drill(run, drill, finished)
@@ -346,7 +348,7 @@ class _Reader:
             return  # recorded on its behalf, after others that came later
         standing.last = LastDrill(run["id"], finished, verdict, str(drill.get("scope", "")))
         standing.recent.append(recent(run["id"], drill, finished))
-        if counts:
+        if counts and finished <= self.population.now + tolerance(standing.drill_every_seconds):
             standing.last_whole = max(finished, standing.last_whole or finished)
         judge(standing, drill, finished, counts=counts)
 

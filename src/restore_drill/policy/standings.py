@@ -87,6 +87,7 @@ class Standing:
         last_whole: When the last drill that counts ended.
         failing_since: The end of the first failed drill since the last good one; ``None`` when there is none.
         failing_case: The case that failed last (``rows/orders``), and ``message`` what it said.
+        failing_of: How many cases the drill had in which it did.
         unverified_since: The same of drills that could not be verified, while none failed.
         due_by: When the next drill is due.
         overdue: Whether it is overdue, tolerance included.
@@ -110,6 +111,7 @@ class Standing:
     failing_since: float | None = None
     failing_case: str = ""
     message: str = ""
+    failing_of: int = 0
     unverified_since: float | None = None
     due_by: float | None = None
     overdue: bool = False
@@ -174,7 +176,13 @@ def judge(standing: Standing, drill: Mapping[str, Any], finished: float, *, coun
         if standing.failing_since is None:
             standing.failing_since = finished
         standing.unverified_since = None
+        standing.failing_of = len(drill["cases"])
         _name_cause(standing, drill)
+    elif not counts and drill.get("depth") and verdict in ("passed", "excepted"):
+        # Nothing ever restores all of it, so no drill is whole: one of as many cases answers what the other found.
+        if len(drill["cases"]) >= standing.failing_of:
+            standing.failing_since = None
+            standing.failing_case = standing.message = ""
     elif counts and verdict == "error":
         if standing.failing_since is None:
             _name_cause(standing, drill)

@@ -30,7 +30,7 @@ def short_facts(drill: Drill) -> Iterator[Fact]:
 def _snapshot(drill: Drill) -> Iterator[Fact]:
     snapshot = drill.snapshot
     if not snapshot:
-        yield "Snapshot", "none was found", False
+        yield "Snapshot", "none that could be drilled", False
         return
     yield "Snapshot", str(snapshot.get("id", "")), True
     age = drill.achieved.get("rpo_seconds")

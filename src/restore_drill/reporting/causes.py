@@ -150,7 +150,8 @@ def _since(group: _Group, ended: float | None) -> tuple[str, float | None]:
     if since is None and earlier:
         since = moment(earlier.get("finished"))
     if since is not None and ended is not None and since < group.begun - 1:
-        drills = sum(point.finished >= since - 1 for point in group.past.points)
+        bad = ("failed", "error")  # a part that passed meanwhile is none of them
+        drills = sum(point.finished >= since - 1 and point.verdict in bad for point in group.past.points)
         beyond = "at least " if drills == len(group.past.points) >= _REMEMBERED else ""
         often = f", {beyond}{drills} drills in a row" if drills > 1 else ""
         before = (
@@ -183,8 +184,9 @@ def _of_run(document: Document) -> Iterator[Cause]:
 
 
 def _overdue(document: Document, population: Population | None, ended: float | None) -> Iterator[Cause]:
-    """Copies whose drill is overdue, and which this run did not drill."""
-    drilled = {(drill["target"], drill["copy"]) for drill in document.get("drills", ())}
+    """Copies whose drill is overdue, and which this run did not drill; of a period (which is no run), all."""
+    of_run = document.get("drills", ()) if document["run"].get("id") else ()
+    drilled = {(drill["target"], drill["copy"]) for drill in of_run}
     listings = {each["target"]: each for each in document.get("population", ())}
     for key, past in pasts(population).items():
         if past.overdue and key not in drilled:

@@ -135,10 +135,11 @@ def _seconds(stages: Any) -> dict[tuple[str, str], float]:
 def _environment(document: Document) -> dict[str, Any]:
     run = document["run"]
     ci, machine = run.get("ci", {}), run.get("machine", {})
+    url = str(ci.get("url", ""))
     found = {
         "reportName": f"restore drills, run {run['id']}",
         "buildName": run["id"],
-        "buildUrl": ci.get("url"),
+        "buildUrl": url if url.startswith(("https://", "http://")) else None,  # readers make a link of it
         "commit": ci.get("commit"),
         "osVersion": machine.get("platform"),
         "testEnvironment": run.get("estate"),

@@ -21,8 +21,9 @@ class Failure:
     """Drills of one copy that failed or could not be verified, one after the other, and what answered them.
 
     Attributes:
+        copy: ``""`` for a rule about all copies of the target.
         first: When the first of them ended (seconds since the epoch); ``last`` the last.
-        answered: The end and the run of the whole drill that passed after them.
+        answered: The end, the run and the verdict of the whole drill of the newest snapshot that was good after them.
     """
 
     target: str
@@ -34,21 +35,23 @@ class Failure:
     first: float
     last: float
     drills: int = 1
-    answered: tuple[float, str] | None = None
+    answered: tuple[float, str, str] | None = None
 
 
 @dataclass
 class Worst:
-    """The worst that a copy reached in the period, of RPO or RTO."""
+    """The worst that a copy reached in the period, of RPO or RTO; ``asked`` when a whole drill judges it at all."""
 
     reached: float | None = None
     wanted: float | None = None
     failed: int = 0
+    asked: bool = True
 
-    def take(self, reached: float | None, wanted: float | None, failed: bool) -> None:
-        """One more drill."""
+    def take(self, reached: float | None, wanted: float | None, verdict: str | None) -> None:
+        """One more drill, and what the case came to that judges it."""
+        failed = verdict in ("failed", "excepted")
         self.failed += failed
-        if reached is None or not wanted:
+        if reached is None or not wanted or not (failed or verdict == "passed"):
             return
         if self.reached is None or reached / wanted > self.share:
             self.reached, self.wanted = reached, wanted
@@ -107,6 +110,10 @@ class Gathering:
             self._take_drill(document["run"], drill, moment(drill.get("finished")) or ended, within)
         for each in document.get("targets", ()):
             self.across[each["target"]] = each
+            for case in each["cases"]:
+                if not case.get("blocked_by"):
+                    part, verdict = {"target": each["target"], "cases": [case]}, known_verdict(case["verdict"])
+                    self._follow((each["target"], f"\0{case['case']}"), document["run"], part, verdict, ended, within)
 
     def _is_of_interest(self, estate: str) -> bool:
         """Runs of the demo are left aside as soon as there is any other, as the population does."""
@@ -133,12 +140,25 @@ class Gathering:
             else:
                 self.broken_beyond += 1
         for each in document.get("exceptions", ()):
-            self.exceptions[str(each["id"])] = each
+            known = self.exceptions.get(str(each["id"]), each)
+            looked = each.get("state") != "not exercised"  # else as the run before saw it
+            self.exceptions[str(each["id"])] = each if looked else {**each, "state": known.get("state")}
 
     def _take_drill(self, run: Document, drill: Document, ended: float, within: bool) -> None:
         key = (drill["target"], drill["copy"])
-        self.last[key] = drill
         verdict = known_verdict(drill["verdict"])
+        named = (drill.get("why") or {}).get("rule") == "named"
+        counts = drill.get("scope") == "whole" and not named
+        if counts or verdict in _BAD or key not in self.last:  # a part that is well does not undo what was not
+            self.last[key] = drill
+        self._follow(key, run, drill, verdict, ended, within, counts=counts)
+        if within and not named:
+            self._measure(key, drill)
+
+    def _follow(
+        self, key: Key, run: Document, part: Document, verdict: str, ended: float, within: bool, *, counts: bool = True
+    ) -> None:
+        """A failure begins, goes on, or is answered, if this ``counts``: of a copy, or of a rule about all copies."""
         known = self._open.get(key)
         if verdict in _BAD:
             if known:
@@ -146,14 +166,12 @@ class Gathering:
                 if within and known not in self.failures[-1:] and known.first < (self.since or 0):
                     self._list(known)
             else:
-                self._open[key] = failure = _failure(run, drill, verdict, ended)
+                self._open[key] = failure = _failure(run, part, verdict, ended)
                 if within:
                     self._list(failure)
-        elif known and drill.get("scope") == "whole":
-            known.answered = (ended, str(run["id"]))
+        elif known and counts:
+            known.answered = (ended, str(run["id"]), verdict)
             del self._open[key]
-        if within:
-            self._measure(key, drill)
 
     def _list(self, failure: Failure) -> None:
         if not any(each is failure for each in self.failures[-LISTED:]):
@@ -161,11 +179,12 @@ class Gathering:
 
     def _measure(self, key: Key, drill: Document) -> None:
         achieved, wanted = drill.get("achieved") or {}, drill.get("objectives") or {}
-        failed = {case["case"] for case in drill.get("cases", ()) if case["verdict"] == "failed"}
+        judged = {case["case"]: case["verdict"] for case in drill.get("cases", ())}
         for which in ("rpo", "rto"):
             name = f"{which}_seconds"
             worst = self.worst.setdefault((*key, which), Worst())
-            worst.take(achieved.get(name), wanted.get(name), which in failed)
+            worst.asked = which in judged or drill.get("scope") != "whole"
+            worst.take(achieved.get(name), wanted.get(name), judged.get(which))
 
     def latest(self) -> dict[str, Any]:
         """The state at the period's end as one document: the last drill of each copy of today's catalogue."""
@@ -182,10 +201,10 @@ class Gathering:
         }
 
 
-def _failure(run: Document, drill: Document, verdict: str, ended: float) -> Failure:
-    cases = drill.get("cases", ())
+def _failure(run: Document, part: Document, verdict: str, ended: float) -> Failure:
+    cases = part.get("cases", ())
     bad = [case for case in cases if case["verdict"] in _BAD]
     told = next((case for case in bad if not case.get("blocked_by")), bad[0] if bad else {})
     name = f"{told.get('case', '')} {told.get('detail', '')}".strip()
     said = str(told.get("message", ""))
-    return Failure(drill["target"], drill["copy"], verdict, name, said, str(run["id"]), ended, ended)
+    return Failure(part["target"], part.get("copy", ""), verdict, name, said, str(run["id"]), ended, ended)

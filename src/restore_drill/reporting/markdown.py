@@ -41,7 +41,10 @@ def render(document: Document, *, population: Any = None, ledger: LedgerState | 
         ledger: What the ledger says of the run's entry, ``None`` where none was asked.
     """
     page = run_page(document, population=population, ledger=ledger)
-    sections = (_head(page), _causes(page.causes), _tiers(page), _reconciled(page), _exceptions(page), _ledger(page))
+    sections = (
+        _head(page), _causes(page.causes), _unanswered(page), _tiers(page), _reconciled(page), _exceptions(page),
+        _ledger(page),
+    )  # fmt: skip
     return "\n".join("\n".join(section) + "\n" for section in map(list, sections) if section)
 
 
@@ -126,6 +129,15 @@ def _causes(causes: Iterable[Cause]) -> Iterator[str]:
         yield f"- … and {len(found) - _SHOWN} more, in `report.html`"
 
 
+def _unanswered(page: RunPage) -> Iterator[str]:
+    """What is broken elsewhere: a run of another tier does not make it well."""
+    found = page.unanswered
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        told = ", ".join(map(prose, found[:_SHOWN]))
+        yield f"**Broken by earlier drills, and not answered by this run:** {told}{more}."
+
+
 def _cause(cause: Cause) -> str:
     """One line: what is broken, how, since when, what to do."""
     backups = [" / ".join(filter(None, backup)) for backup in cause.backups[:3]]
@@ -160,7 +172,7 @@ def _tiers(page: RunPage) -> Iterator[str]:
 
 def _objective(objective: Objective) -> str:
     if objective.reached is None:
-        return f"not known (wanted {span(objective.wanted)})"
+        return objective.state + (f" (wanted {span(objective.wanted)})" if objective.wanted else "")
     state = "" if objective.state == "met" else f" **{objective.state}**"
     return f"{span(objective.reached)} of {span(objective.wanted)}{state}, {name(objective.of)}"
 

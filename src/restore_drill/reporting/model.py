@@ -178,7 +178,8 @@ class Objective:
     """RPO or RTO of a tier: what was wanted, and the worst that was reached, by whom.
 
     Attributes:
-        state: ``met``, ``not met``, or ``not known`` where no drill came so far.
+        state: ``met``, ``not met`` (under an exception, too), ``partly known`` where some drills did not come so far,
+            ``not known`` where none did, ``not judged`` where nobody asks (the age of archives that do not change).
         unknown: Drills of which nothing is known.
     """
 
@@ -258,18 +259,30 @@ def tiers(document: Document, found: Iterable[Target]) -> tuple[Tier, ...]:
 def _objective(drills: list[Drill], which: str) -> Objective:
     """The worst of several drills, measured against what each was allowed."""
     name = f"{which}_seconds"
-    reached = [drill for drill in drills if drill.achieved.get(name) is not None]
-    wanted = max((float(drill.objectives.get(name) or 0) for drill in drills), default=0.0) or None
-    failed = [drill for drill in drills if drill.judged(which) == "failed"]
+    asked = [
+        drill for drill in drills if drill.data.get("scope") != "whole" or any(c.case == which for c in drill.cases)
+    ]
+    wanted = max((float(drill.objectives.get(name) or 0) for drill in asked), default=0.0) or None
+    failed = [drill for drill in asked if drill.judged(which) in ("failed", "excepted")]
+    reached = [drill for drill in asked if drill.judged(which) == "passed" and drill.achieved.get(name) is not None]
     worst_of = max(failed or reached, key=lambda drill: _share(drill, name), default=None)
-    state = "not met" if failed else "met" if reached else "not known"
+    unknown = len(asked) - len(failed) - len(reached)
     return Objective(
         wanted=worst_of.objectives.get(name) if worst_of else wanted,
         reached=worst_of.achieved.get(name) if worst_of else None,
         of=f"{worst_of.target} / {worst_of.copy}" if worst_of else "",
-        state=state,
-        unknown=len(drills) - len(reached),
+        state=attained(bool(asked), bool(failed), bool(reached), bool(unknown)),
+        unknown=unknown,
     )
+
+
+def attained(asked: bool, failed: bool, reached: bool, unknown: bool) -> str:
+    """The state of an :class:`Objective`: what nobody knows is never met."""
+    if failed or not asked:
+        return "not met" if failed else "not judged"
+    if not reached:
+        return "not known"
+    return "partly known" if unknown else "met"
 
 
 def _share(drill: Drill, name: str) -> float:

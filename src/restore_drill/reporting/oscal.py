@@ -169,9 +169,10 @@ def _recorded(entry: Any) -> dict[str, object]:
 
 
 def _verdicts(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What whole drills, and cases about all copies of a target, came to; partial drills answer nothing."""
+    """What whole drills of newest snapshots, and cases about all copies of a target, came to; others answer nothing."""
     for drill in document["drills"]:
-        if drill["scope"] == "whole" and drill.get("depth", "full") == "full":
+        named = (drill.get("why") or {}).get("rule") == "named"
+        if drill["scope"] == "whole" and drill.get("depth", "full") == "full" and not named:
             yield (
                 f"{drill['target']}/{drill['copy']}",
                 drill["verdict"],

@@ -159,6 +159,16 @@ class RunPage:
         """The period's reckoning, where the population is known."""
         return None if self.population is None else due(self.population.totals, _words(self.population))
 
+    @cached_property
+    def unanswered(self) -> tuple[str, ...]:
+        """What earlier drills found broken and this run does not answer, with since when: it looked elsewhere."""
+        told = {(drill.target, drill.copy) for drill in self.drills if drill.verdict in ("failed", "error")}
+        return tuple(
+            f"{key[0]} / {key[1]} since {instant(each.failing_since or each.unverified_since)}"
+            for key, each in (self.population.standings.items() if self.population is not None else ())
+            if (each.failing_since or each.unverified_since) and each.retired is None and key not in told
+        )
+
     @property
     def exceptions(self) -> tuple[tuple[str, Document], ...]:
         """Exceptions with their state in words, what needs attention first."""
@@ -234,7 +244,8 @@ def sentence(page: RunPage) -> str:
         bad.append(f"{found['error']}{of} could not be verified")
     if bad:
         good = found["passed"] + found["excepted"]
-        rest = f"; the other{f' {good}' if good > 1 else ''} passed" if good else ""
+        excepted = f", {found['excepted']} of them under an approved exception" if found["excepted"] else ""
+        rest = f"; the other{f' {good}' if good > 1 else ''} passed{excepted}" if good else ""
         text = f"{listed(bad)}{rest}"
     else:
         text = _good(page, found, total)
@@ -300,6 +311,8 @@ def exceptions_told(exceptions: Iterable[Document], ended: float) -> tuple[tuple
 def _exception_state(exception: Document, ended: float) -> str:
     state = str(exception.get("state", "not exercised"))
     until = moment(f"{exception.get('expires', '')}T23:59:59Z") if exception.get("expires") else None
+    if until is not None and until < ended:
+        return "expired"  # since the last run that looked at it
     if state != "expired" and until is not None and until - ended <= _SOON:
         return f"runs out soon: {state}"
     return state

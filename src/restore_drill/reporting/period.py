@@ -77,21 +77,27 @@ class PeriodPage:
 
     @property
     def verdict(self) -> str:
-        """The worst outcome of the period; of a period in which nothing was due, could not verify."""
-        return worst(part.state for part in self.due.parts if part.count)
+        """The worst outcome of the period, and of what needs a human at its end; without both, could not verify."""
+        return worst([*(part.state for part in self.due.parts if part.count), *(each.state for each in self.causes)])
 
     @property
     def sentence(self) -> str:
         """The period in one sentence."""
         if not self.due.due:
             runs = sum(self.gathering.runs.values())
-            return f"No drill fell due in {self.title}; {counted(runs, 'run')} took place."
+            return f"No drill fell due in {self.title}; {counted(runs, 'run')} took place{self._at_its_end}."
         parts = [part for part in self.due.parts if part.count and part.state != "passed"]
         bad = [f"{number(part.count)} {_SAID[part.state]}" for part in parts]
         good = next((part.count for part in self.due.parts if part.state == "passed"), 0)
         if not bad:
-            return f"All {counted(self.due.due, 'drill')} due in {self.title} ran and passed."
+            return f"All {counted(self.due.due, 'drill')} due in {self.title} ran and passed{self._at_its_end}."
         return f"Of {number(self.due.due)} drills due in {self.title}, {listed([f'{number(good)} passed', *bad])}."
+
+    @property
+    def _at_its_end(self) -> str:
+        """What no window that is over tells: the last night's failure."""
+        count = len(self.causes)
+        return f"; at its end {counted(count, 'cause')} {'needs' if count == 1 else 'need'} a human" if count else ""
 
     @property
     def notices(self) -> tuple[tuple[str, str], ...]:
@@ -113,12 +119,13 @@ class PeriodPage:
     def _worst(self, tier: str, which: str) -> model.Objective:
         copies = [key for each in self.latest["population"] if each["tier"] == tier for key in _keys(each)]
         found = {key: self.gathering.worst.get((*key, which), Worst()) for key in copies}
+        found = {key: each for key, each in found.items() if each.asked or each.failed}
         reached = {key: each for key, each in found.items() if each.reached is not None}
         failed = sum(each.failed for each in found.values())
         key = max(reached, key=lambda each: reached[each].share, default=None)
         top = reached[key] if key else Worst()
-        state = "not met" if failed else "met" if reached else "not known"
-        unknown = len(copies) - len(reached)
+        unknown = len(found) - len(reached)
+        state = model.attained(bool(found), bool(failed), bool(reached), bool(unknown))
         return model.Objective(top.wanted, top.reached, " / ".join(key) if key else "", state, unknown)
 
     @cached_property

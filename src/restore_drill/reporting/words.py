@@ -97,8 +97,9 @@ def listed(parts: list[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text that begins with a capital and ends with a stop."""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"
+    """A text that begins with a capital, unless a name such as that of an object does, and ends with a stop."""
+    first = text[:1].upper() if text.partition(" ")[0].rstrip(",:").isalpha() else text[:1]
+    return f"{first}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"
 
 
 def dash(found: Any, write: Callable[[Any], str]) -> str:

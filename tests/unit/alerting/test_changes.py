@@ -166,6 +166,25 @@ def test_an_older_document_says_nothing_about_now(estate: Estate) -> None:
     assert estate.deliver(plan, late).sent == {}
 
 
+@pytest.mark.parametrize(("rule", "sent"), [("named", {}), ("newest", {"oncall": RECOVERED})])
+def test_a_good_snapshot_that_somebody_named_is_no_recovery(estate: Estate, rule: str, sent: dict[str, str]) -> None:
+    estate.run({ROWS: "failed"})
+    plan = estate.plan()
+    document = estate.document(plan)
+    for drill in document["drills"]:
+        drill["why"] = {"rule": rule}
+    assert estate.deliver(plan, document).sent == sent
+
+
+def test_a_clock_that_was_once_far_ahead_does_not_silence_what_comes_later(estate: Estate) -> None:
+    plan = estate.plan()
+    estate.deliver(plan, estate.document(plan, verdicts={ROWS: "error"}))
+    estate.night = 400
+    estate.run({})
+    estate.night = 1
+    assert estate.run({ROWS: "failed"}).sent == {"oncall": FAILED}
+
+
 def test_a_drill_that_is_overdue_is_told_and_so_is_its_return(estate: Estate) -> None:
     plan = estate.plan()
     good = estate.document(plan)

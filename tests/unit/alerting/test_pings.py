@@ -56,6 +56,24 @@ def test_anything_less_withholds_it(switched: Estate, given: Any, why: str) -> N
     assert any(line.startswith("ping withheld for critical: ") and why in line for line in delivery.lines())
 
 
+def test_last_nights_evidence_resets_no_switch(switched: Estate) -> None:
+    plan = switched.plan()
+    old = switched.document(plan)
+    switched.night += 1
+    delivery = switched.deliver(plan, old)
+    assert delivery.pinged == [] and delivery.withheld["critical"] == "this evidence is 1 d 9 min old"
+    assert switched.deliver(plan, switched.document(plan)).pinged == ["critical", "important"]
+
+
+def test_a_snapshot_that_somebody_named_resets_no_switch(switched: Estate) -> None:
+    plan = switched.plan()
+    for rule_of, pinged in (("named", []), ("newest", ["critical", "important"])):
+        document = switched.document(plan)
+        for drill in document["drills"]:
+            drill["why"] = {"rule": rule_of}
+        assert switched.deliver(plan, document).pinged == pinged
+
+
 def test_only_the_tier_that_is_bad_goes_without(switched: Estate) -> None:
     delivery = switched.run({ROWS: "failed"})
     assert (delivery.pinged, list(delivery.withheld)) == (["important"], ["critical"])

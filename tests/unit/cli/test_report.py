@@ -59,7 +59,7 @@ def test_every_command_of_the_document_does_what_it_says(
     words = subprocess.check_output([require_program("pdftotext"), "report.pdf", "-"], text=True)
     assert "All 2 backups that this run drilled" in words and "Glossary" in words
     assert "All 2 backups" in Path("summary.md").read_text()
-    assert "All 2 drills due in 2026-11-22 ran and passed." in Path("night.html").read_text()
+    assert "in 2026-11-22 ran and passed; at its end 1 cause needs a human." in Path("night.html").read_text()
     assert "drills due in 2026-11" in Path("november.html").read_text()
     assert json.loads(Path("assessment.json").read_text())["assessment-results"]
 
@@ -132,6 +132,12 @@ def test_evidence_of_another_form_is_refused(ledger: DirectoryLedger, capsys: py
     assert "restore-drill/evidence/1" in capsys.readouterr().err
     Path("bare.json").write_text('{"form": "restore-drill/evidence/2", "run": {}}')
     assert main(["report", "bare.json"]) == 1
+    assert "no evidence that can be shown" in capsys.readouterr().err
+    made = document(exceptions=[{"id": "E-1", "target": "orders-db", "case": "rpo", "state": "in force"}])
+    for state, status in (("in force", 0), ("of no kind", 1)):
+        made["exceptions"][0]["state"] = state
+        Path("odd.json").write_text(json.dumps(made))
+        assert main(["report", "odd.json", "--out", "odd.html"]) == status
     assert "no evidence that can be shown" in capsys.readouterr().err
 
 

@@ -109,6 +109,19 @@ def test_failing_says_since_when_and_why(estate: Estate) -> None:
     assert estate.status(2.3)[0] == 0
 
 
+def test_a_failing_copy_that_is_taken_out_of_the_catalogue_is_seen(estate: Estate) -> None:
+    estate.night(0)
+    estate.night(1, verdicts={"wiki/nas/restores": "failed"})
+    assert "Left the catalogue" not in estate.status(1.1)[1]
+    del estate.catalogue["targets"]["wiki"]
+    estate.night(2, targets=(ORDERS,))
+    status, said = estate.status(2.1)
+    assert status == 0 and "Left the catalogue: wiki/nas on 2026-03-04, failing since 2026-03-03." in said
+    (left,) = estate.plain(2.1)["left_catalogue"]
+    assert (left["target"], left["at"]) == ("wiki", "2026-03-04T02:00:00Z")
+    assert "Left the catalogue" not in estate.status(2.1, "--from", "2026-03-01", "--to", "2026-03-03")[1]
+
+
 def test_what_could_not_be_verified_is_neither_good_nor_bad(estate: Estate) -> None:
     estate.night(0, verdicts={"wiki/nas/located": "error"})
     status, said = estate.status(0.1)
@@ -116,10 +129,13 @@ def test_what_could_not_be_verified_is_neither_good_nor_bad(estate: Estate) -> N
 
 
 def test_a_broken_policy_across_copies_is_told(estate: Estate) -> None:
+    estate.catalogue["targets"]["orders-db"]["three_two_one"] = True
     estate.night(0, verdicts={"orders-db//3-2-1": "failed"})
     status, said = estate.status(0.1)
     assert (status, said.splitlines()[0]) == (1, "across copies orders-db: 3-2-1 is not passed.")
     assert estate.status(0.1, "--target", "wiki")[0] == 0
+    del estate.catalogue["targets"]["orders-db"]["three_two_one"]
+    assert estate.status(0.1)[0] == 0, "no run will ever ask for it again"
 
 
 def test_the_reckoning_adds_up_and_is_of_the_period(estate: Estate) -> None:

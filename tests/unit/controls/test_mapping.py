@@ -159,6 +159,22 @@ def test_the_last_whole_drill_decides_and_both_are_counted() -> None:
 # --- what is no case of a drill ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("case", ["orders-db/nas/integrity", "orders-db//3-2-1"])
+def test_a_failure_stays_until_somebody_could_look_again(case: str) -> None:
+    which = CIS if "integrity" in case else BACKED_UP
+    nights = [document(WHEN - 2 * DAY, verdicts={case: "failed"}), document(WHEN - DAY, verdicts={case: "error"})]
+    assert found(nights, which).state == FAILURES
+    assert found([*nights, document(WHEN)], which).state == EVIDENCE
+
+
+def test_a_snapshot_that_somebody_named_takes_no_failure_back() -> None:
+    nights = [document(WHEN - DAY, verdicts={"orders-db/nas/restores": "failed"}), document(WHEN)]
+    for rule, state in (("newest", EVIDENCE), ("named", FAILURES)):
+        for drill in nights[1]["drills"]:
+            drill["why"] = {"rule": rule}
+        assert found(nights).state == state
+
+
 def test_cases_across_copies_speak_of_each_of_them() -> None:
     evidence = found([document(verdicts={"orders-db//3-2-1": "failed"})], BACKED_UP)
     assert [(each["copy"], each["case"]) for each in evidence.failing] == [

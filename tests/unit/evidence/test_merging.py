@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jsonschema
@@ -88,6 +88,22 @@ def test_what_went_wrong_with_a_shard_is_told_with_its_name() -> None:
     broken = Part("x", shard(2, ended="crashed", problems=["it died"]))
     joined = merge([*parts(1, 3), broken], run="joined")
     assert joined["problems"] == ["shard 2 of 3: it died"] and joined["run"]["ended"] == "crashed"
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(11, "passed"), (23, "error")])
+def test_a_shard_of_an_earlier_night_is_no_part_of_this_one(hours: int, verdict: str) -> None:
+    found = [Part(each.where, each.document | {"verdict": "passed"}) for each in parts(1, 2, 3)]
+    run = found[1].document["run"]
+    for each in ("started", "finished"):
+        run[each] = (datetime.fromisoformat(run[each]) - timedelta(hours=hours)).isoformat()
+    joined = merge(found, run="joined")
+    assert joined["verdict"] == verdict
+    assert [problem.partition(" ended ")[0] for problem in joined["problems"]] == ["shard 2 of 3"] * (hours > 12)
+
+
+def test_a_time_that_does_not_exist_is_a_problem() -> None:
+    joined = merge([*parts(1, 3), changed(2, finished="2026-13-45T00:00:00.000Z")], run="joined")
+    assert joined["problems"] == ["shard 2 of 3 or shard 3 of 3 has a time that does not exist"]
 
 
 def changed(index: int, **run: Any) -> Part:

@@ -121,7 +121,14 @@ def test_several_at_once_never_claim_the_same(tmp_path: Path, run: Run, ended: d
 
 
 @pytest.mark.parametrize(
-    "raw", [b"{", b"[]", b"{}", b'{"version": 2, "run": "x", "process": {"a": 1}, "started": "x"}']
+    "raw",
+    [
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"version": 2, "run": "x", "process": {"a": 1}, "started": "x"}',
+        b'{"version": 1, "run": "x", "process": {"a": 1}, "started": "2026-11-23T02:00:00Z"}',
+    ],
 )
 def test_a_damaged_marker_is_told_with_its_place(state: DirectoryState, raw: bytes) -> None:
     state.update("runs/x.json", lambda _: raw)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.evidence import WHEN, document
-from tests.support.ledgers import key, review_of, small, stored
+from tests.support.ledgers import chained, head_of, key, review_of, small, store, stored
 from tests.unit.cli.conftest import Command, change, command, project
 
 from restore_drill.history import DrillSummary, History
@@ -100,6 +100,17 @@ def test_unsigned_entries_are_told_loudly(command: Command, project: Path) -> No
     assert "NOT SIGNED" in command("ledger", "show").out
 
 
+def test_a_signed_ledger_that_was_written_anew_without_signatures_is_not_good(
+    command: Command, ledger: DirectoryLedger, project: Path
+) -> None:
+    lines: list[bytes] = []
+    for line in stored(project / "state"):
+        lines = chained([*lines, line], None)
+    store(project / "state", lines, head_of(lines))
+    said = command("ledger", "verify")
+    assert said.status == 75 and "none of these entries is signed" in said.out
+
+
 def test_runs_that_the_state_remembers_are_missed(command: Command, project: Path, ledger: DirectoryLedger) -> None:
     history = History(DirectoryState(project / "state"))
     history.initialise()
@@ -188,6 +199,8 @@ def test_a_review_is_bound_to_evidence_and_report(command: Command, ledger: Dire
     ("words", "why"),
     [
         ((RUNS[0], "--reviewer", "Nightly", "--key", "env:ALICE_KEY"), "is the operator of the run"),
+        ((RUNS[0], "--reviewer", "NIGHT-ly@example.org", "--key", "env:ALICE_KEY"), "is the operator of the run"),
+        ((RUNS[0], "--reviewer", "CORP\\\uff4eightly", "--key", "env:ALICE_KEY"), "is the operator of the run"),
         ((RUNS[0], "--reviewer", "alice"), "the key that signed the run"),
         ((RUNS[0], "--reviewer", " ", "--key", "env:ALICE_KEY"), "names no reviewer"),
         (("r9", "--reviewer", "alice", "--key", "env:ALICE_KEY"), "the ledger has no run 'r9'"),

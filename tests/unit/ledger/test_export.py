@@ -126,6 +126,51 @@ def test_a_tampered_export_is_refused(bundle: Path, whole: Path, tmp_path: Path,
         assert said.startswith(f"BROKEN: entry {first}") and told.startswith(f"BROKEN: entry {first}")
 
 
+def _review(**more: str) -> Callable[[Ledger], None]:
+    def append(ledger: Ledger) -> None:
+        signer = key() if more.get("comment") == "own" else key("alice")
+        ledger.append("review", {**review_of(ledger, 1), **more}, signer)
+
+    return append
+
+
+_SAID: dict[str, Callable[[Ledger], None]] = {
+    "by the operator": _review(reviewer="Night.ly@example.org"),
+    "by nobody": _review(reviewer=" "),
+    "of another entry": _review(entry="0" * 64),
+    "signed by the key that signed the run": _review(comment="own"),
+}
+
+
+@pytest.mark.parametrize("why", _SAID)
+def test_a_review_that_proves_nothing_is_refused_without_us(whole: Path, tmp_path: Path, why: str) -> None:
+    ledger = filled(tmp_path, 1, key())
+    _SAID[why](ledger)
+    assert [(each.sequence, each.what) for each in verified(ledger, "ledger", "alice").problems] == [(2, "review")]
+    export(ledger, Span(1, 2), KEYS, tmp_path / "out")
+    status, said = checks(tmp_path / "out", whole)[1]
+    assert status == 1 and said.startswith("BROKEN: entry 2: review: ") and why in said
+
+
+@pytest.mark.parametrize(("what", "first"), [("clock", 2), ("truncated", 1), ("digest", 2)])
+def test_what_an_entry_says_against_itself_is_refused_without_us(
+    whole: Path, tmp_path: Path, what: str, first: int
+) -> None:
+    ledger = filled(tmp_path, 3, key())
+    lines = stored(tmp_path)
+    stated = statement_of(lines[1])
+    part = stated["predicate"]["restoreDrill"]
+    changes = {"clock": {"recorded_at": "2001-01-01T00:00:00.000Z"}, "digest": {"verdict": "passed"},
+               "truncated": {"noticed": [{"what": "head", "text": "gone"}]}}  # fmt: skip
+    part |= changes[what]
+    lines = chained([lines[0], signed(stated, key()), lines[2]], key())
+    ledger = store(tmp_path, lines, head_of(lines))
+    assert [(each.sequence, each.what) for each in verified(ledger).problems] == [(first, what)]
+    export(ledger, Span(1, 3), KEYS, tmp_path / "out")
+    status, said = checks(tmp_path / "out", whole)[1]
+    assert status == 1 and said.startswith(f"BROKEN: entry {first}: {what}")
+
+
 def test_an_end_that_was_cut_off_skilfully_is_found_by_a_head(bundle: Path, whole: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)

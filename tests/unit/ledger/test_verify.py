@@ -149,7 +149,7 @@ def test_an_edited_envelope_is_named(good: Lines, tmp_path: Path, name: str, pla
 
 
 def test_a_key_that_is_named_and_did_not_sign_is_told(good: Lines, tmp_path: Path) -> None:
-    lines = [*good[:-2], ENVELOPE["key id"][0](good[-2]), good[-1]]
+    lines = [*good[:-2], ENVELOPE["no key id"][0](good[-2]), good[-1]]
     found = verified(store(tmp_path, lines, head_of(good)), *BOTH)
     assert [problem.text for problem in found.problems] == ["the key that it names is not the one that signed it"]
     assert found.keys[key("alice").key_id] == 1

@@ -165,6 +165,18 @@ def test_a_part_that_fails_is_a_failure_and_counts_for_no_window() -> None:
     assert outcomes(found) == ["passed", "missed"]
 
 
+def test_where_no_drill_is_ever_whole_one_of_as_many_cases_answers_a_failure() -> None:
+    def shallow(number: float, verdict: str = "", cases: int | None = None) -> dict[str, Any]:
+        made = night(number, verdict, scope="partial")
+        made["drills"][0] |= {"depth": "CHECKSUM ONLY", "cases": made["drills"][0]["cases"][:cases]}
+        return made
+
+    bad = [shallow(0), shallow(1, "failed")]
+    assert standing(population([*bad, shallow(2, cases=3)], 2.1)).failing_since is not None
+    found = standing(population([*bad, shallow(2)], 2.1))
+    assert (found.failing_since, found.failing_case, found.last_good) == (None, "", None)
+
+
 def test_what_could_not_be_verified_is_neither_good_nor_failing() -> None:
     found = population([night(0), night(1, "error")], 2.1)
     assert (standing(found).state, standing(found).failing_since) == ("unverified", None)
@@ -275,6 +287,17 @@ def test_a_clock_that_was_set_back_makes_nothing_due_twice() -> None:
     found = population([night(0), night(1), gone, night(1, run="again"), night(2.5)], 4.2)
     check_sums(found)
     assert standing(found).retired is None
+
+
+def test_a_clock_that_was_years_ahead_once_hides_nothing() -> None:
+    ahead, now = night(1500, run="ahead"), 9.0
+    for nights in ([night(0), ahead, night(1), night(2)], [ahead, night(0), night(1), night(2)]):
+        found = population(nights, now)
+        twin = population([each for each in nights if each is not ahead], now)
+        assert standing(found).overdue and standing(twin).overdue
+        assert standing(found).due_by == standing(twin).due_by
+        assert standing(found).first_seen == standing(twin).first_seen
+        assert (outcomes(found), found.totals) == (outcomes(twin), twin.totals)
 
 
 def test_a_changed_interval_holds_from_the_window_after_on() -> None:

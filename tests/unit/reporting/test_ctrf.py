@@ -114,3 +114,10 @@ def test_hostile_names_are_harmless_for_a_terminal() -> None:
     text = ctrf.render(mixed())
     assert text.removesuffix("\n").isprintable()
     assert any("\\u202e\\x1b[31m" in name for name in by_name(mixed()))
+
+
+@pytest.mark.parametrize(("url", "linked"), [("https://ci.example.org/1", True), ("javascript:alert(1)", False)])
+def test_only_an_address_of_the_web_becomes_a_link(url: str, linked: bool) -> None:
+    made = document()
+    made["run"]["ci"]["url"] = url
+    assert (json.loads(ctrf.render(made))["results"]["environment"].get("buildUrl") == url) is linked

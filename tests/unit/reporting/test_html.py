@@ -18,8 +18,8 @@ from restore_drill.controls.loading import load_frameworks
 from restore_drill.controls.mapping import assess
 from restore_drill.evidence.reading import schema
 from restore_drill.policy.population import Population, seconds
+from restore_drill.reporting import markdown, supported
 from restore_drill.reporting import page as pages
-from restore_drill.reporting import supported
 from restore_drill.reporting.html import render
 from restore_drill.reporting.page import Controls, LedgerState, Review
 
@@ -63,6 +63,28 @@ def test_it_says_which_backup_is_broken_since_when_and_what_to_do() -> None:
     assert "Check the backup job." in words(cause.cssselect(".todo")[0])
     assert "the snapshot of 2026-11-20 01:50 UTC" in words(cause)
     assert "7 further checks could not run because of it" in words(cause)
+
+
+def test_what_is_broken_and_was_not_drilled_is_not_forgotten() -> None:
+    bad = document(WHEN - timedelta(hours=2), verdicts={"orders-db/nas/unpacks": "failed"})
+    for later in (document(selected=["orders-db/offsite"]), document(scope="partial")):
+        page = tree(render(later, population=known([bad, later])))
+        assert words(page.cssselect("#attention")[0]) == "Nothing new needs a human"
+        told = "not answered by this run: orders-db / nas since 2026-11-23 00:00 UTC."
+        assert told in words(page.cssselect(".unanswered")[0])
+        assert told in markdown.render(later, population=known([bad, later])).replace("**", "")
+    good = tree(render(document(), population=known([bad, document()])))
+    assert words(good.cssselect("#attention")[0]) == "Nothing needs a human" and not good.cssselect(".unanswered")
+
+
+def test_a_part_that_passed_meanwhile_is_no_failure_in_a_row() -> None:
+    first, second, last = nights("", "unpacks", "unpacks")
+    part = document(WHEN - timedelta(hours=12), scope="partial")
+    (cause,) = pages.run_page(last, population=known([first, second, part, last])).causes
+    assert cause.since == "2026-11-22 02:00 UTC (1 d, 2 drills in a row)"
+    part["drills"][0]["verdict"] = "failed"
+    (cause,) = pages.run_page(last, population=known([first, second, part, last])).causes
+    assert "3 drills in a row" in cause.since
 
 
 def test_what_was_never_seen_good_may_be_broken_for_longer() -> None:
@@ -158,8 +180,45 @@ def test_objectives_are_the_worst_of_their_tier() -> None:
     (tier, *_) = pages.run_page(document(targets=3, measured=measured)).tiers
     assert (tier.name, tier.rto.reached, tier.rto.wanted, tier.rto.of) == ("critical", 800.0, 900.0, "db-000 / offsite")
     assert tier.rto.state == "met"
-    broken = document(targets=3, measured=measured, verdicts={"db-000/nas/rto": "failed"})
-    assert pages.run_page(broken).tiers[0].rto.state == "not met"
+    for verdict in ("failed", "excepted"):  # an exception excuses it, and does not meet it
+        broken = document(targets=3, measured=measured, verdicts={"db-000/nas/rto": verdict})
+        assert pages.run_page(broken).tiers[0].rto.state == "not met"
+
+
+def test_an_objective_is_met_only_where_it_was_judged() -> None:
+    blocked = document(verdicts={"orders-db/nas/restores": "failed"})
+    (tier,) = pages.run_page(blocked).tiers
+    assert (tier.rpo.state, tier.rto.state, tier.rto.unknown) == ("met", "partly known", 1)
+    assert "partly known" in words(tree(render(blocked)).cssselect("table.objectives .o.not-known")[0])
+    old = {f"orders-db/{copy}": {"age_seconds": 9e7, "rto_seconds": 9e4} for copy in ("nas", "offsite")}
+    for scope, state in (("partial", "not known"), ("whole", "not judged")):  # whole without it: a frozen archive
+        made = document(measured=old, scope=scope)
+        for drill in made["drills"]:
+            drill["cases"] = [case for case in drill["cases"] if case["case"] not in ("rpo", "rto")]
+        (tier,) = pages.run_page(made).tiers
+        assert [(each.state, each.reached) for each in (tier.rpo, tier.rto)] == [(state, None)] * 2
+        assert state in words(tree(render(made)).cssselect("table.objectives")[0])
+
+
+def test_what_an_exception_covers_is_not_simply_called_passed() -> None:
+    verdicts = {"orders-db/nas/rows/orders": "failed", "orders-db/offsite/rpo": "excepted"}
+    sentence = pages.run_page(document(verdicts=verdicts)).sentence
+    assert sentence == "1 of 2 backups failed; the other passed, 1 of them under an approved exception."
+    verdicts.pop("orders-db/offsite/rpo")
+    assert pages.run_page(document(verdicts=verdicts)).sentence == "1 of 2 backups failed; the other passed."
+
+
+def test_a_name_keeps_its_letters_and_no_table_is_empty() -> None:
+    made = document(verdicts={"orders-db/nas/located": "failed", "orders-db/offsite/located": "failed"})
+    for case in made["targets"][0]["cases"]:
+        case |= {"verdict": "error", "blocked_by": "located"}
+    for drill in made["drills"]:
+        next(case for case in drill["cases"] if case["case"] == "located")["message"] = "orders_1.gz has 8 B"
+        drill.pop("snapshot", None)
+    page = tree(render(made))
+    assert words(page.cssselect(".said")[0]) == "orders_1.gz has 8 B."
+    assert all(table.cssselect("tbody tr") for table in page.cssselect("table"))
+    assert "none that could be drilled" in words(page), "there may be one that is not fit for it"
 
 
 def test_digests_limits_and_blocked_checks_are_told() -> None:

@@ -230,7 +230,11 @@ def test_a_failure_that_a_later_drill_answered_is_closed_and_others_are_not() ->
     first, _ = results(rendered(bad, document(later)))
     assert first["risks"][0]["status"] == "closed"
     assert document(later)["run"]["id"] in first["risks"][0]["risk-log"]["entries"][0]["title"]
+    named = document(later)
+    for drill in named["drills"]:
+        drill["why"] = {"rule": "named"}
     for other in (
+        named,
         document(later, scope="partial"),
         document(later, selected=["orders-db/offsite"]),
         document(later, verdicts={"orders-db/nas/located": "error"}),

@@ -53,6 +53,19 @@ def test_failures_in_a_row_are_one_and_know_what_answered_them() -> None:
     ]
 
 
+def test_a_broken_rule_about_all_copies_is_a_failure_too() -> None:
+    documents = [
+        document(WHEN - night * DAY, verdicts={"orders-db//3-2-1": "failed"} if 0 < night < 3 else {})
+        for night in (3, 2, 1, 0)
+    ]
+    found = page(documents, None, WHEN + DAY / 2)
+    (only,) = found.failures
+    assert (only.copy, only.case, only.drills) == ("", "3-2-1", 2)
+    assert only.answered == (seconds(documents[-1]["run"]["finished"]), documents[-1]["run"]["id"], "passed")
+    table = lxml_html.document_fromstring(render_period(found)).cssselect("table.failures")[0]
+    assert table.cssselect("tbody th a")[0].text_content() == "orders-db"
+
+
 def test_a_failure_from_before_the_period_that_goes_on_in_it_is_told_once() -> None:
     documents = nights("", "unpacks", "unpacks", "unpacks", "unpacks")
     (only,) = page(documents, WHEN - 1.5 * DAY, WHEN + DAY / 2).failures
@@ -62,8 +75,48 @@ def test_a_failure_from_before_the_period_that_goes_on_in_it_is_told_once() -> N
 
 def test_a_partial_drill_that_passes_answers_nothing() -> None:
     partial = document(WHEN, scope="partial")
-    (only,) = page([*nights("", "unpacks", "-"), partial], None, WHEN + DAY / 2).failures
-    assert only.answered is None
+    named = document(WHEN)
+    for drill in named["drills"]:
+        drill["why"] = {"rule": "named"}
+    for later in (partial, named):
+        found = page([*nights("", "unpacks", "-"), later], None, WHEN + DAY / 2)
+        (only,) = found.failures
+        assert only.answered is None
+        assert (found.causes[0].name, found.causes[0].state) == ("orders-db / nas", "failed")
+    assert page([*nights("", "unpacks", "-"), document(WHEN)], None, WHEN + DAY / 2).causes == ()
+
+
+def test_what_answers_a_failure_under_an_exception_is_not_called_passed() -> None:
+    covered = document(WHEN, verdicts={"orders-db/nas/unpacks": "excepted"})
+    found = page([*nights("", "unpacks", "-"), covered], None, WHEN + DAY / 2)
+    table = lxml_html.document_fromstring(render_period(found)).cssselect("table.failures")[0].text_content()
+    assert f"excepted, run {covered['run']['id']}" in table and "passed, run" not in table
+
+
+def test_what_is_overdue_at_the_end_needs_a_human_though_it_was_drilled_before() -> None:
+    found = page(nights("", "", ""), None, WHEN + 5 * DAY)
+    assert [(each.name, each.state) for each in found.causes] == [
+        ("orders-db / nas", "missed"),
+        ("orders-db / offsite", "missed"),
+    ]
+    assert page(nights("", "", ""), None, WHEN + DAY / 2).causes == ()
+
+
+def test_an_exception_is_as_the_last_run_saw_it_that_looked() -> None:
+    covers = {"id": "E1", "target": "orders-db", "case": "rpo", "expires": "2027-11-25"}
+    for last, state in (("not exercised", "in force"), ("stale", "stale")):
+        documents = [
+            document(WHEN - DAY, exceptions=[{**covers, "state": "in force"}]),
+            document(WHEN, exceptions=[{**covers, "state": last}]),
+        ]
+        assert [told for told, _ in page(documents, None, WHEN + DAY / 2).exceptions] == [state]
+
+
+def test_an_exception_that_ran_out_after_the_last_run_is_expired_at_the_end() -> None:
+    covers = {"id": "E1", "target": "orders-db", "case": "rpo", "state": "in force", "expires": "2026-11-25"}
+    documents = [document(WHEN, exceptions=[covers])]
+    assert [state for state, _ in page(documents, None, WHEN + DAY).exceptions] == ["runs out soon: in force"]
+    assert [state for state, _ in page(documents, None, WHEN + 5 * DAY).exceptions] == ["expired"]
 
 
 def test_what_came_later_is_not_known_then() -> None:
@@ -81,6 +134,9 @@ def test_the_sum_is_the_populations_and_stands_in_the_sentence() -> None:
     assert found.verdict == "failed"
     good = page(nights("", "", ""), None, WHEN + DAY / 2)
     assert good.sentence == "All 4 drills due in the period ran and passed." and good.verdict == "passed"
+    fresh = page(nights("", "", "unpacks"), None, WHEN + DAY / 2)  # its window is not over
+    assert fresh.sentence == "All 4 drills due in the period ran and passed; at its end 1 cause needs a human."
+    assert fresh.verdict == "failed"
     none = page([document(WHEN)], None, WHEN + DAY / 2)
     assert none.sentence == "No drill fell due in the period; 1 run took place." and none.verdict == "error"
 
@@ -102,6 +158,10 @@ def test_the_worst_of_each_tier_is_told_and_runs_that_went_wrong_are() -> None:
     found = page([*documents, document(WHEN + 2 * DAY)], None, WHEN + 2.5 * DAY)
     (tier,) = found.tiers
     assert (tier.rto.reached, tier.rto.of, tier.rto.state) == (850.0, "orders-db / nas", "met")
+    late = page([document(WHEN, measured=slow, verdicts={"orders-db/nas/rto": "excepted"})], None, WHEN + DAY).tiers
+    assert (late[0].rto.state, late[0].rpo.state) == ("not met", "met")
+    partly = page([document(WHEN, verdicts={"orders-db/nas/restores": "failed"})], None, WHEN + DAY).tiers
+    assert (partly[0].rto.state, partly[0].rpo.state) == ("partly known", "met")
     assert [(run, how, what) for run, _, how, what in found.gathering.broken] == [
         (documents[-1]["run"]["id"], "interrupted", "the disk is full")
     ]

@@ -13,12 +13,14 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import unicodedata
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def signed(message: bytes, signature: bytes, keys: "list[str]") -> bool:
-    """Whether one of the keys signed the message."""
+def signed(message: bytes, signature: bytes, keys: "list[str]") -> str:
+    """Which of the keys signed the message, "" when none did."""
     with tempfile.TemporaryDirectory() as work:
         said, proof = pathlib.Path(work, "message"), pathlib.Path(work, "signature")
         said.write_bytes(message)
@@ -26,14 +28,71 @@ def signed(message: bytes, signature: bytes, keys: "list[str]") -> bool:
         command = ["openssl", "pkeyutl", "-verify", "-pubin", "-rawin", "-in", str(said), "-sigfile", str(proof)]
         for key in keys:
             if subprocess.run([*command, "-inkey", key], capture_output=True, check=False).returncode == 0:
-                return True
-    return False
+                return key
+    return ""
+
+
+def folded(name: str) -> str:
+    """A name in letters and digits alone, in lower case and without its domain: J.Doe@example.org is jdoe."""
+    text = unicodedata.normalize("NFKC", name).casefold().rpartition("\\")[2]
+    return "".join(filter(str.isalnum, text.partition("@")[0])) or "".join(text.split())
+
+
+def check_time(part: "dict[str, Any]", before: str, expected: int) -> None:
+    """What an entry says of the clock, and of entries that were gone when it was written."""
+    noticed = [each.get("what") for each in part.get("noticed", ())]
+    if part["recorded_at"] < before and "clock" not in noticed:
+        raise ValueError(f"entry {expected}: clock: it was recorded before the entry that it follows")
+    if "head" in noticed:
+        raise ValueError(
+            f"entry {max(expected - 1, 1)}: truncated: the entry after it was written when the end was gone"
+        )
+
+
+def check_review(part: "dict[str, Any]", subjects: "dict[str, str]", run: "dict[str, Any]", key: str) -> str:
+    """What is wrong with a review of a run, "" when nothing is."""
+    review = part["review"]
+    if {subjects["evidence.json"], review["evidence"]} != {run["evidence"]} or review["entry"] != run["entry"]:
+        return "of other evidence, or of another entry"
+    if review.get("report", "") != subjects.get("report.html", ""):
+        return "of another report than it is bound to"
+    if not review["reviewer"].strip() or folded(review["reviewer"]) == folded(run["operator"]):
+        return "by the operator, or by nobody"
+    return "signed by the key that signed the run" if key and key == run["key"] else ""
+
+
+def check_content(
+    part: "dict[str, Any]", statement: "dict[str, Any]", head: str, runs: "dict[str, Any]", key: str
+) -> None:
+    """What an entry says of a run, or of a review of one: by digests, and by what else it says."""
+    number, _, own = head.partition(":")
+    subjects = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+    known = runs.get(part["run"])
+    if part["kind"] == "review":
+        wrong = check_review(part, subjects, known, key) if known else ""  # else it was recorded before this period
+        if wrong:
+            raise ValueError(f"entry {number}: review: {wrong}")
+        return
+    evidence = part["evidence"]
+    text = json.dumps(evidence, separators=(",", ":")) + "\n"
+    if hashlib.sha256(text.encode()).hexdigest() != subjects["evidence.json"]:
+        raise ValueError(f"entry {number}: digest: its evidence is not what its subject names")
+    if [part["run"], part["verdict"]] != [evidence["run"]["id"], evidence["verdict"]]:
+        raise ValueError(f"entry {number}: digest: what it says of the run is not what its evidence says")
+    crashed = evidence["run"].get("ended") == "crashed"
+    if known and (crashed or not known["crashed"]):  # a run that was taken for crashed may record itself later
+        raise ValueError(f"entry {number}: replayed: its run was recorded before")
+    operator = evidence["run"].get("operator", {}).get("user", "")
+    runs[part["run"]] = {"evidence": subjects["evidence.json"], "operator": operator, "entry": own, "key": key,
+                         "crashed": crashed}  # fmt: skip
 
 
 def check(keys: "list[str]", wanted: str) -> str:
     """Check every entry in order; raises ``ValueError`` at the first that is wrong."""
     period = json.loads((HERE / "period.json").read_text())
-    expected, previous, heads, runs, count = period["first"], period["previous"], [], {}, 0
+    expected, previous, heads, count = period["first"], period["previous"], [], 0
+    runs: dict[str, Any] = {}
+    before = ""
     for line in (HERE / "entries.jsonl").open("rb"):
         line = line.rstrip(b"\n")  # noqa: PLW2901 - the digest is of what is before it
         try:
@@ -44,14 +103,16 @@ def check(keys: "list[str]", wanted: str) -> str:
         except (ValueError, LookupError, TypeError) as problem:
             raise ValueError(f"entry {expected}: edited: it is no entry") from problem
         message = b"DSSEv1 28 application/vnd.in-toto+json %d %b" % (len(payload), payload)
+        key = ""
         if not envelope["signatures"]:
             if count:
                 raise ValueError(f"entry {expected}: unsigned: nobody signed it, among entries that are signed")
         elif not keys:
             raise OSError("entries are signed, and no public key was given")
-        elif signed(message, base64.b64decode(envelope["signatures"][0]["sig"]), keys):
-            count += 1
         else:
+            key = signed(message, base64.b64decode(envelope["signatures"][0]["sig"]), keys)
+            count += 1
+        if envelope["signatures"] and not key:
             raise ValueError(f"entry {expected}: edited, or signed by another key")
         if part["ledger"] != period["ledger"]:
             raise ValueError(f"entry {expected}: replayed: it belongs to another ledger")
@@ -61,19 +122,9 @@ def check(keys: "list[str]", wanted: str) -> str:
             )
         if part["previous"] != previous:
             raise ValueError(f"entry {expected}: the entry before it is not the one that it was chained to")
-        subjects = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
-        if part["kind"] == "run":
-            text = json.dumps(part["evidence"], separators=(",", ":")) + "\n"
-            if hashlib.sha256(text.encode()).hexdigest() != subjects["evidence.json"]:
-                raise ValueError(f"entry {expected}: digest: its evidence is not what its subject names")
-            if part["run"] in runs:
-                raise ValueError(f"entry {expected}: replayed: its run was recorded before")
-            operator = part["evidence"]["run"].get("operator", {}).get("user")
-            if part["evidence"]["run"].get("ended") != "crashed":  # else it may record itself later
-                runs[part["run"]] = (subjects["evidence.json"], operator)
-        elif part["run"] in runs and (subjects["evidence.json"] != runs[part["run"]][0]
-                                      or part["review"]["reviewer"] == runs[part["run"]][1]):  # fmt: skip
-            raise ValueError(f"entry {expected}: review: of other evidence, or by the operator")
+        check_time(part, before, expected)
+        before = part["recorded_at"]
+        check_content(part, statement, f"{expected}:{hashlib.sha256(line).hexdigest()}", runs, key)
         previous = hashlib.sha256(line).hexdigest()
         heads.append(f"{expected}:{previous}")
         expected += 1
