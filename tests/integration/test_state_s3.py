@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.plans import plan_of, planned_copy, planned_target
 from tests.support.servers import KEYS, S3Server, free_ports, without_credentials
 
 from restore_drill import state as module
 from restore_drill.errors import CouldNotVerify
 from restore_drill.evidence import open_runs
 from restore_drill.history import DrillSummary, History
+from restore_drill.run import Run
 from restore_drill.secrets import SecretReference
 from restore_drill.state import BucketState, Change, State, open_state
 from restore_drill.stores.base import StoreSettings
@@ -175,13 +177,14 @@ def test_documents_are_listed_by_folder_and_can_be_removed(state: State, monkeyp
     assert state.names("many") == [f"many/{number}.json" for number in range(3)]
 
 
-def test_a_run_that_was_killed_elsewhere_is_claimed_by_one(moto_s3: S3Server) -> None:
+def test_a_run_that_was_killed_elsewhere_is_claimed_by_one(moto_s3: S3Server, tmp_path: Path) -> None:
     """Two states, as two machines see them: the second reads before the first has claimed, and comes too late."""
     first, second = (bucket_state(moto_s3.endpoint, "s3://backups/claims/state") for _ in range(2))
     process = {"host": "elsewhere", "boot": "x", "namespace": "x", "pid": 1, "began": "1"}
-    marker = {"version": 1, "run": "killed", "started": "2026-11-23T02:00:00.000Z", "patience_seconds": 86400.0}
-    open_runs.begin(first, {**marker, "process": process})
+    target = planned_target(planned_copy())
     began = datetime.fromisoformat("2026-11-23T02:00:00+00:00").timestamp()
+    run = Run("killed", tmp_path, plan_of(target))
+    open_runs.begin(first, {**open_runs.describe(run, target.cases(), ["drills"], began), "process": process})
     assert open_runs.claim_dead(first, began + 3600) == []
 
     class Late(BucketState):
