@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,6 +16,7 @@ from tests.support import foreign
 from tests.support.mariadb_source import CUSTOMERS, ORDERS, Source
 
 from restore_drill.engines.base import Restored, RestoreOptions
+from restore_drill.engines.mysql import feeding
 from restore_drill.engines.mysql.engine import MariadbEngine, MysqlEngine
 from restore_drill.engines.mysql.restored import RestoredMysql
 from restore_drill.engines.mysql.server import MysqlServer
@@ -76,6 +79,18 @@ def shop(source: Source, place: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
+def tables(source: Source, place: Path) -> bytes:
+    """The same without its sequence: tables that several clients may load at once."""
+    return source.dump(place / "tables.sql", "--ignore-table=shop.numbers", "shop").read_bytes()
+
+
+@pytest.fixture
+def several_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every table is worth a client of its own."""
+    monkeypatch.setattr(feeding, "WORTH", 1)
+
+
+@pytest.fixture(scope="module")
 def everything(source: Source, place: Path) -> bytes:
     return source.dump(place / "all.sql", "--all-databases").read_bytes()
 
@@ -120,6 +135,23 @@ def test_everything_comes_back(kind: str, new_sandbox: MakeSandbox, everything: 
     assert any("accounts and privileges are not verified" in note for note in restored.notes)
     assert connected(restored) == ORDERS
     restored.close()
+
+
+@pytest.mark.usefixtures("several_clients")
+@pytest.mark.parametrize("kind", ["directory", "container"])
+def test_what_several_clients_load_is_the_same(
+    kind: str, tables: bytes, restored: RestoredMysql, new_sandbox: MakeSandbox
+) -> None:
+    loaded = restore(tables, new_sandbox(kind))
+    assert (loaded.facts["clients"], restored.facts["clients"]) == (2, 1)
+    assert loaded.row_counts() == restored.row_counts()
+    assert loaded.structure() == {kind: names for kind, names in restored.structure().items() if kind != "sequence"}
+    every_row = [f"SELECT * FROM `{name.replace('`', '``')}`" for name in loaded.row_counts()]
+    found = [each._server.ask(every_row, seconds=30, database="shop") for each in (loaded, restored)]
+    rows = [[sorted(answer.rows) for answer in answers] for answers in found]
+    assert rows[0] == rows[1]
+    assert sorted(map(len, rows[0])) == sorted(loaded.row_counts().values())
+    assert loaded.integrity()["problems"] == []
 
 
 def connected(restored: Restored) -> int:
@@ -179,6 +211,22 @@ def test_five_hundred_tables(source: Source, new_sandbox: MakeSandbox, place: Pa
     assert "large" not in hurried.row_counts()
     assert hurried.estimates()["large"] > 100_000
     assert any("large" in what for what in hurried.integrity()["undone"])
+
+
+def test_an_application_is_let_in_with_its_own_name_and_password(restored: RestoredMysql) -> None:
+    assert "lets nobody in" in restored.serve("", "").notes[0]
+    served = restored.serve("o'shop", "drill's")
+    socket = str(served.socket)
+    let_in = pymysql.connect(unix_socket=socket, user="o'shop", password="drill's")
+    with contextlib.closing(let_in) as connection, connection.cursor() as cursor:
+        cursor.execute("create table shop.written (a int)")
+        cursor.execute("drop table shop.written")
+        with pytest.raises(pymysql.err.OperationalError, match="denied"):
+            cursor.execute("select * from mysql.user")
+    with pytest.raises(pymysql.err.OperationalError):
+        pymysql.connect(unix_socket=socket, user="o'shop", password="")
+    with pytest.raises(CouldNotVerify, match="cannot be made"):
+        restored.serve("o'shop", "twice")
 
 
 def test_questions(restored: RestoredMysql) -> None:
@@ -271,11 +319,17 @@ FAULTS = [
     ("damage", "kind", "words", "where"), [one[1:] for one in FAULTS], ids=[one[0] for one in FAULTS]
 )
 def test_a_damaged_dump_is_told(
-    damage: Callable[[bytes], bytes], kind: type[RestoreDrillError], words: str, where: str, shop: bytes,
-    new_sandbox: MakeSandbox,
+    damage: Callable[[bytes], bytes], kind: type[RestoreDrillError], words: str, where: str, tables: bytes,
+    new_sandbox: MakeSandbox, several_clients: None,
 ) -> None:  # fmt: skip
+    """Whoever met it first, the verdict is that of a load in order: the same line of the same dump."""
     with pytest.raises(kind) as caught:
-        restore(damage(shop), new_sandbox("directory"))
+        restore(damage(tables), new_sandbox("directory"))
+    together = caught.value
+    feeding.WORTH = sys.maxsize
+    with pytest.raises(kind) as caught:
+        restore(damage(tables), new_sandbox("directory"))
+    assert (caught.value.cause, caught.value.looked_at) == (together.cause, together.looked_at)
     assert type(caught.value) is kind
     assert words in caught.value.cause
     assert where in caught.value.looked_at
@@ -404,13 +458,11 @@ def test_a_text_that_cannot_be_read_to_its_end_is_no_short_one(
     shop: bytes, everything: bytes, new_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its beginning is loaded without an error; with what is left out, and without."""
-    from restore_drill.engines.mysql import loading
-
     for text, reads in ((shop, 'cat <"$file"'), (everything, 'dd if="$file" bs=1M')):
-        assert reads in loading._LOAD
-        broken = loading._LOAD.replace(reads, 'head -c 200 "$file" && false' if "cat" in reads else "false")
+        assert reads in feeding.SCRIPT
+        broken = feeding.SCRIPT.replace(reads, 'head -c 200 "$file" && false' if "cat" in reads else "false")
         with monkeypatch.context() as patch:
-            patch.setattr(loading, "_LOAD", broken)
+            patch.setattr(feeding, "SCRIPT", broken)
             with pytest.raises(CouldNotVerify) as caught:
                 restore(text, new_sandbox("directory"))
         assert "not read to its end" in caught.value.cause

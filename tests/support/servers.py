@@ -22,11 +22,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from restore_drill.secrets import SecretReference
+from restore_drill.stores.base import StoreSettings
 
 READY_DEADLINE = 60.0
 KEYS = {
@@ -34,6 +38,28 @@ KEYS = {
     "reader": ("READERKEY1234567", "reader-secret-83bd"),
     "lister": ("LISTERKEY1234567", "lister-secret-0a77"),
 }
+
+
+STATE_KEYS = ("STATE_ACCESS_KEY_ID", "STATE_SECRET_ACCESS_KEY")
+
+
+def state_settings(endpoint: str, url: str) -> StoreSettings:
+    """A place for state and ledger on a server, by the keys that this process's environment names."""
+    secrets = dict(
+        zip(("access_key_id", "secret_access_key"), (SecretReference("env", n) for n in STATE_KEYS), strict=True)
+    )
+    options = {"endpoint": endpoint, "region": "us-east-1", "path_style": True}
+    return StoreSettings("state", url, connect_deadline=5, read_deadline=20, options=options, secrets=secrets)
+
+
+def keep_only_state_keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Take every credential out of the environment but the administrator's keys of the test servers; what is left."""
+    clean = without_credentials(dict(os.environ)) | dict(zip(STATE_KEYS, KEYS["admin"], strict=True))
+    for name in set(os.environ) - set(clean):
+        monkeypatch.delenv(name)
+    for name, value in clean.items():
+        monkeypatch.setenv(name, value)
+    return clean
 
 
 @dataclass

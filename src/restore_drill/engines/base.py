@@ -26,6 +26,19 @@ from restore_drill.sandboxes.base import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """How an application may reach a restored server.
+
+    Attributes:
+        socket: Its Unix socket, as seen from this machine.
+        notes: Remarks that change no verdict.
+    """
+
+    socket: Path
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreOptions:
     """What a restore may use and is asked for.
 
@@ -39,6 +52,7 @@ class RestoreOptions:
         depth: ``full``, ``schema`` (no rows are restored) or ``sample`` (rows of ``tables`` only).
         tables: The tables of a sample.
         strict: What a faithful dump may contain and the catalogue wants to fail all the same, by the engine's names.
+        owned: Whether the owners of a tree are the backup's: what a runbook leaves belongs to whom its steps ran as.
     """
 
     deadline: float = 3600.0
@@ -50,6 +64,7 @@ class RestoreOptions:
     depth: str = "full"
     tables: tuple[str, ...] = ()
     strict: frozenset[str] = frozenset()
+    owned: bool = True
 
 
 class Restored(ABC):
@@ -133,6 +148,30 @@ class Restored(ABC):
         """
         raise self._cannot("try an application")
 
+    def entries(self, rule: Mapping[str, Any], deadline: float) -> Iterator[tuple[Any, ...]]:  # noqa: ARG002 - as above
+        """The regular files of a restored tree, a row each; in no order.
+
+        Args:
+            rule: ``glob``, and ``give``: which of ``path``, ``bytes`` and ``sha256`` make a row.
+            deadline: Seconds until it is given up.
+
+        Raises:
+            CouldNotVerify: The glob means nothing, or the tree cannot be read in time.
+        """
+        raise self._cannot("list its files")
+
+    def serve(self, account: str, password: str) -> Served:  # noqa: ARG002 - as above
+        """Let an application reach the restored server: it may then read and write what was restored.
+
+        Args:
+            account: Whom it logs in as, as its own configuration has it; ``""`` for whoever can anyway.
+            password: What it gives as that account's; made up for the drill.
+
+        Raises:
+            CouldNotVerify: It is on another machine, or the account cannot be let in.
+        """
+        raise self._cannot("serve an application")
+
     @property
     def path(self) -> Path:
         """The file or directory that was restored, as seen from this machine."""
@@ -143,6 +182,33 @@ class Restored(ABC):
 
     def _cannot(self, what: str) -> CouldNotVerify:
         return CouldNotVerify(f"this engine cannot {what}", remedy="Remove the expectation, or write your own case.")
+
+
+class EmptyServer(ABC):
+    """A server without anything of a backup in it, which a runbook restores into.
+
+    Attributes:
+        data: The directory that programs may write to, as they see it.
+        environment: The variables by which its client programs find it; no secret.
+    """
+
+    data: str
+    environment: Mapping[str, str]
+
+    @abstractmethod
+    def examine(self, database: str | None) -> Restored:
+        """What is in it now.
+
+        Args:
+            database: The one to examine; ``None``: every one that was made.
+
+        Raises:
+            BackupFailed: There is nothing.
+        """
+
+    @abstractmethod
+    def left(self, database: str | None) -> str:
+        """The databases that :meth:`examine` would find now, ``""`` when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +266,8 @@ class Engine(ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     #: Whether it can apply differential, incremental or log artifacts on top of a full one.
     chains: ClassVar[bool] = False
+    #: The port on which applications look for its server, 0 where what it restores is none: see ``Restored.serve``.
+    port: ClassVar[int] = 0
 
     @classmethod
     @abstractmethod
@@ -226,6 +294,23 @@ class Engine(ABC):
             CouldNotVerify: A program or the deadline was missing.
         """
         return Linked(tuple(payloads))
+
+    @classmethod
+    def offers_server(cls, facts: Mapping[str, Any]) -> bool:  # noqa: ARG003 - most bring back files
+        """Whether a runbook restores into a server (:meth:`empty_server`) rather than leaving a file or a tree.
+
+        Args:
+            facts: What the drill's own restore measured (``Restored.facts``).
+        """
+        return False
+
+    def empty_server(self, sandbox: Sandbox, options: RestoreOptions, facts: Mapping[str, Any]) -> EmptyServer:  # noqa: ARG002
+        """An empty server like the one that the drill's own restore was into.
+
+        Raises:
+            CouldNotVerify: A program, an image or the deadline was missing.
+        """
+        raise CouldNotVerify(f"the engine {self.name} has no server that a runbook could restore into")
 
     @classmethod
     @abstractmethod

@@ -6,6 +6,7 @@ and for a chain laying the later trees over the first. Examining it walks it onc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from restore_drill.registry import load, names
 from restore_drill.sandboxes.base import Sandbox
 
 _PROBE = "restore_drill.engines.files_probe"
+_LISTING = "restore_drill.engines.files_listing"
+#: Rows of a list that cross the border of the sandbox at once.
+_PIECE = 5000
 _ROOT = "restored"
 
 
@@ -115,6 +119,7 @@ class RestoredFiles(Restored):
     def __init__(self, sandbox: Sandbox, options: RestoreOptions, facts: Mapping[str, Any], links: int) -> None:
         self._sandbox = sandbox
         self._options = options
+        self._lists = 0
         self._counts = dict(facts)
         kept = {key: facts[key] for key in ("files", "directories", "links", "bytes", "owners_restored")}
         plural = "" if facts["files"] == 1 else "s"
@@ -143,6 +148,19 @@ class RestoredFiles(Restored):
             deadline=self._options.deadline,
         )
         return found
+
+    def entries(self, rule: Mapping[str, Any], deadline: float) -> Iterator[tuple[Any, ...]]:
+        """The regular files that a glob matches; see :meth:`Restored.entries`."""
+        self._lists += 1
+        name, until = f"listing-{self._lists}", time.monotonic() + deadline
+        asked = {"root": _ROOT, "glob": rule["glob"], "give": list(rule["give"]), "name": name}
+        left: int = self._sandbox.call(f"{_LISTING}:write", asked, deadline=deadline)["rows"]
+        offset = 0
+        while left:
+            piece = {"name": name, "offset": offset, "rows": _PIECE}
+            found = self._sandbox.call(f"{_LISTING}:read", piece, deadline=max(1.0, until - time.monotonic()))
+            yield from map(tuple, found["rows"])
+            left, offset = left - len(found["rows"]), found["offset"]
 
     @property
     def path(self) -> Path:

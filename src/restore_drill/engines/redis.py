@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from restore_drill.engines import redis_measure as measure
-from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample, nothing_came_back
+from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample, Served, nothing_came_back
 from restore_drill.engines.redis_format import COMMANDS, MAGIC, branch
 from restore_drill.engines.redis_refusals import refused, too_new
 from restore_drill.engines.redis_server import RedisServer
@@ -50,6 +50,7 @@ class RedisEngine(Engine):
     forms: ClassVar[tuple[PayloadForm, ...]] = (PayloadForm.FILE, PayloadForm.TREE)
     sandboxes: ClassVar[tuple[str, ...]] = ("container", "directory")
     checks: ClassVar[frozenset[str]] = frozenset({"structure", "rows", "query", "newest"})
+    port: ClassVar[int] = 6379
     programs: ClassVar[tuple[str, ...]] = ("redis-server", "redis-cli", "redis-check-rdb", "redis-check-aof")
 
     @classmethod
@@ -181,6 +182,20 @@ class RestoredRedis(Restored):
     def dsn(self) -> str:
         """For redis-py: ``redis.Redis.from_url(restored.dsn())``; ``?db=3`` behind it chooses a database."""
         return self._server.url
+
+    def serve(self, account: str, password: str) -> Served:  # noqa: ARG002 - none is asked
+        """Whoever reaches the socket is let in; what a live server knows of users is no part of a dump.
+
+        Raises:
+            CouldNotVerify: The server is on another machine, or an account was named.
+        """
+        if account:
+            raise CouldNotVerify(
+                "Redis has no accounts in what is restored of it",
+                looked_at=account,
+                remedy="Remove the login from the set, and the user from the application's configuration.",
+            )
+        return Served(self._server.socket)
 
     @property
     def path(self) -> Path:

@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from restore_drill.engines.redis_format import branch
@@ -84,12 +85,17 @@ class RedisServer:
     @property
     def url(self) -> str:
         """How a driver on this machine connects."""
+        return f"unix://{self.socket}"
+
+    @property
+    def socket(self) -> Path:
+        """Its socket, as seen from this machine."""
         if self._ground.reachable is None:
             raise CouldNotVerify(
                 "the restored server cannot be connected to from here: its container runs on another machine",
                 remedy="Ask with restored.query, or run the case where the containers run.",
             )
-        return f"unix://{self._ground.reachable / 'redis.sock'}"
+        return self._ground.reachable / "redis.sock"
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"") -> Completed:
         """Run a program to its end, within what is left of the time."""

@@ -85,7 +85,7 @@ class VolumeEngine(FilesEngine):
             system="the application",
             user=settings.user,
             programs=("sh",),
-            volumes=(Volume(settings.mount, tree.path),),
+            volumes=(Volume(settings.mount, tree.path, owned=options.owned),),
         )
         ground = sandbox.equip(need)
         application = Application(sandbox, ground, settings.command, settings.environment)
@@ -117,6 +117,10 @@ class RestoredVolume(Restored):
         What the application has changed in the volume since is not the backup's.
         """
         return self._tree.files(rule)
+
+    def entries(self, rule: Mapping[str, Any], deadline: float) -> Iterator[tuple[Any, ...]]:
+        """The regular files of the tree that the volume was filled with; see :meth:`Restored.entries`."""
+        return self._tree.entries(rule, deadline)
 
     def smoke(self, rule: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         """Try the application; see :meth:`Restored.smoke`."""

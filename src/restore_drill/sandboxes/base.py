@@ -80,10 +80,12 @@ class Volume:
     Attributes:
         place: Where it is mounted; an absolute path of the container.
         tree: A directory below the work directory that becomes its root, with owners, modes and times as they are.
+        owned: Whether its owners are those of the backup; where they are not, all of it becomes the account's.
     """
 
     place: str
     tree: Path
+    owned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Need:
         shared_memory: Bytes of ``/dev/shm`` that the programs need.
         newer: Whether a later version does as well: this machine has one, and an image is of the version itself.
         volumes: What programs find mounted and may write to; containers only.
+        hosts: Names that programs find under addresses of their own loopback (127.0.0.2), in pairs; containers only.
     """
 
     system: str
@@ -114,6 +117,7 @@ class Need:
     shared_memory: int = 64 * 2**20
     newer: bool = False
     volumes: tuple[Volume, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +353,14 @@ class Sandbox(ABC):
             DeadlineExceeded: It had to be ended.
         """
         return self.begin(argv, deadline=deadline, stdin=stdin, environment=environment).result()
+
+    def outside(self, path: str) -> Path:
+        """Where a path below ``Ground.data`` lies as seen from this machine.
+
+        Raises:
+            CouldNotVerify: It does not lie on this machine.
+        """
+        raise CouldNotVerify("what programs wrote cannot be seen from this machine", looked_at=path)
 
     def put(self, path: str, content: bytes, *, deadline: float = 60.0) -> None:
         """Write a small file where programs may write; ``path`` as they see it.

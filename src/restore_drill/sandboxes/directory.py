@@ -191,6 +191,13 @@ class DirectorySandbox(Sandbox):
         self.call(admission.ADMIT, arguments, deadline=_ADMITTED_WITHIN)
         return seen
 
+    def outside(self, path: str) -> Path:
+        """Where a path below ``Ground.data`` lies as seen from this machine; see :meth:`Sandbox.outside`."""
+        place, equipment = self._in_use(), self._equipment
+        if equipment is None or not Path(path).is_relative_to(equipment.ground.data) or ".." in Path(path).parts:
+            raise UsageProblem("this is no path of the sandbox's programs", looked_at=path)
+        return place.data / Path(path).relative_to(equipment.ground.data)
+
     def begin(
         self, argv: Sequence[str], *, deadline: float, stdin: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> RunningProgram:

@@ -178,6 +178,7 @@ class EngineConformance:
             for check, ask in _questions(restored).items():
                 if check in self.engine.checks:
                     ask()
+            _check_beside_others(self.engine, restored)
             after = {name: value for name, value in _snapshot(tmp_path).items() if not name.startswith("sandboxes")}
             assert after == before
 
@@ -200,6 +201,12 @@ class EngineConformance:
                 if check not in self.engine.checks:
                     with pytest.raises(CouldNotVerify):
                         ask()
+            if not self.engine.port and not self.engine.offers_server({}):
+                with pytest.raises(CouldNotVerify):
+                    restored.serve("", "")
+            if "files" not in self.engine.checks:
+                with pytest.raises(CouldNotVerify):
+                    list(restored.entries({"glob": "**", "give": ["path"]}, 60.0))
 
     # --- how it is done ---------------------------------------------------------------------------------------------
 
@@ -337,6 +344,18 @@ def _questions(restored: Restored) -> dict[str, Any]:
         "files": lambda: restored.files({}),
         "smoke": lambda: restored.smoke({"run": ["true"]}, 60.0),
     }
+
+
+def _check_beside_others(engine: type[Engine], restored: Restored) -> None:
+    """What a set asks of it: its server can be reached, its files listed, each once."""
+    if engine.port:
+        assert restored.serve("", "").socket.is_socket()
+    if "files" in engine.checks:
+        rows = list(restored.entries({"glob": "**", "give": ["path", "bytes", "sha256"]}, 60.0))
+        found = restored.files({})
+        assert len({row[0] for row in rows}) == len(rows) == found["files"]
+        assert sum(row[1] for row in rows) == found["bytes"]
+        assert all(len(row[2]) == 64 for row in rows)
 
 
 def _owner(problem: RestoreDrillError) -> str:

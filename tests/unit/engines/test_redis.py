@@ -113,7 +113,11 @@ def test_a_dump_of_a_real_server_comes_back(wrote: Path, sandbox: Sandbox) -> No
 
 
 def test_a_driver_on_this_machine_can_connect(wrote: Path, sandbox: Sandbox) -> None:
-    url = restored(sandbox, wrote / "dump.rdb").dsn()
+    found = restored(sandbox, wrote / "dump.rdb")
+    url = found.dsn()
+    assert str(found.serve("", "").socket) == url.removeprefix("unix://")
+    with pytest.raises(CouldNotVerify, match="no accounts"):
+        found.serve("shop", "")
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(url.removeprefix("unix://"))
         line.sendall(b"GET plain\r\n")

@@ -153,7 +153,7 @@ def test_wal_header_and_checksum(tmp_path: Path) -> None:
         running = wal_checksum(frame[:8], running, big_endian=header.big_endian)
         running = wal_checksum(frame[24:], running, big_endian=header.big_endian)
         assert running == struct.unpack(">II", frame[16:24])
-    damaged = WalHeader.parse(log[:20] + b"\xff" + log[21:32])
+    damaged = WalHeader.parse(log[:20] + bytes([log[20] ^ 0xFF]) + log[21:32])
     assert damaged is not None
     assert not damaged.intact
     assert WalHeader.parse(log[:31]) is None

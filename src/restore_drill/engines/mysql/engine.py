@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample
+from restore_drill.engines.base import EmptyServer, Engine, Restored, RestoreOptions, Sample
 from restore_drill.engines.mysql.recognise import MARIADB, recognise
 from restore_drill.model import Payload, PayloadForm
 from restore_drill.sandboxes.base import Sandbox
@@ -50,6 +50,17 @@ class MysqlEngine(Engine):
         return loading.restore(payloads[-1], sandbox, options, self.family)
 
     @classmethod
+    def offers_server(cls, facts: Mapping[str, Any]) -> bool:  # noqa: ARG003 - there is no other way
+        """Always: dumps are loaded into one."""
+        return True
+
+    def empty_server(self, sandbox: Sandbox, options: RestoreOptions, facts: Mapping[str, Any]) -> EmptyServer:
+        """A server of the family and version that the drill's own restore was into; see :mod:`.empty`."""
+        from restore_drill.engines.mysql.empty import EmptyMysql
+
+        return EmptyMysql(sandbox, options, facts)
+
+    @classmethod
     def samples(cls) -> Iterator[Sample]:
         """A good dump of MySQL and damaged ones; see :mod:`.samples`."""
         from restore_drill.engines.mysql.samples import mysql_samples
@@ -62,6 +73,8 @@ class MariadbEngine(MysqlEngine):
 
     name: ClassVar[str] = "mariadb"
     programs: ClassVar[tuple[str, ...]] = ("mariadbd", "mariadb")
+    #: Clients of MySQL's own do not send a password to a server that takes their connection for one over a socket.
+    port: ClassVar[int] = 3306
     family: ClassVar[str] = MARIADB
 
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from restore_drill.engines.base import RestoreOptions, nothing_came_back
-from restore_drill.engines.mysql import findings
+from restore_drill.engines.mysql import feeding, findings
 from restore_drill.engines.mysql.answers import Problem
 from restore_drill.engines.mysql.options import Settings, settings
 from restore_drill.engines.mysql.recognise import MARIADB, STREAM, TEXT
@@ -21,7 +21,7 @@ from restore_drill.engines.mysql.sql import identifier, literal, wild
 from restore_drill.errors import BackupFailed, CouldNotVerify, RestoreDrillError
 from restore_drill.model import Payload, Stage
 from restore_drill.process import Completed
-from restore_drill.sandboxes.base import Sandbox
+from restore_drill.sandboxes.base import Running, Sandbox
 
 _SCAN: Final = "restore_drill.engines.mysql.scan"
 _GRACE: Final = 10.0
@@ -30,22 +30,6 @@ _UNNAMED: Final = "restored"
 _FAMILIES: Final = {"mysql": "MySQL", "mariadb": "MariaDB"}
 #: What a definer's stand-in may do: as much as views, triggers and routines need, and nothing to the server itself.
 _STAND_IN: Final = "SELECT, INSERT, UPDATE, DELETE, EXECUTE, SHOW VIEW, TRIGGER, CREATE TEMPORARY TABLES, EVENT"
-#: Feeds the client pieces of the text in order, with as many line breaks as were left out: lines keep their numbers.
-#: A question whose answer nobody can know ends it: a text that was not read to its end would look like a short one.
-_LOAD: Final = """
-file=$1 pieces=$2 last=$3
-shift 3
-feed() {
-  while test "$#" -gt 0; do
-    dd if="$file" bs=1M iflag=skip_bytes,count_bytes skip="$1" count="$2" status=none || return
-    head -c "$3" /dev/zero | tr '\\000' '\\n'
-    shift 3
-  done
-}
-{
-  if test "$pieces"; then feed $pieces; else cat <"$file"; fi && printf "\\nSELECT '%s';\\n" "$last"
-} | "$@"
-"""
 
 
 def restore(payload: Payload, sandbox: Sandbox, options: RestoreOptions, family: str) -> RestoredMysql:
@@ -83,6 +67,10 @@ class _Load:
         self._sandbox, self._server, self._name, self._text, self._until = server.sandbox, server, name, text, until
         self.dump = dump
         self.database = ""
+        #: How many clients loaded it at once.
+        self.clients = 1
+        #: What the server repeats when a client came to its end.
+        self._last = secrets.token_hex(16)
         if dump["names_none"]:
             named = chosen.database or str(dump["database"])
             self.database = named if named and named.lower() not in OWN and len(named) <= 64 else _UNNAMED
@@ -113,21 +101,35 @@ class _Load:
     def run(self) -> float:
         """Load it, and return how many seconds that took.
 
+        What may be loaded out of its order is loaded by several clients at once. Should one of them meet a problem, all
+        of it is loaded anew in its order: a verdict never hangs on who was first.
+
         Raises:
             RestoreDrillError: What the first error means.
         """
         started = time.monotonic()
+        at_once, pieces = feeding.lanes(self.dump["parts"], self._server.threads), feeding.uncut(self.dump)
+        if at_once and self._together(at_once):
+            self.clients = len(at_once)
+            pieces = feeding.between(self.dump["parts"])
+        elif at_once:
+            self._begin_anew()
+        self._judge_whole(self._begin(pieces).result())
+        return time.monotonic() - started
+
+    def _begin(self, pieces: Sequence[int]) -> Running:
+        """Start a client that reads pieces of the text (all of it when there are none)."""
         # Ends of lines as Windows writes them are no part of DELIMITER: only without this mode are they left out.
         options = ["--batch", "--show-warnings", *([] if self.dump["crlf"] else ["--binary-mode"])]
         options += [f"--database={self.database}"] if self.database else []
-        last = secrets.token_hex(16)
-        argv = ["sh", "-c", _LOAD, "sh", self._text, " ".join(self._pieces()), last]
+        argv = ["sh", "-c", feeding.SCRIPT, "sh", self._text, " ".join(map(str, pieces)), self._last]
         argv += self._server.client(self._server.loader, *options)
-        seconds = max(1.0, self._until - started)
-        done = self._server.begin(argv, seconds=seconds).result()
+        return self._server.begin(argv, seconds=max(1.0, self._until - time.monotonic()))
+
+    def _judge_whole(self, done: Completed) -> None:
         if (problem := findings.first(done)) is not None:
             raise self._judge(problem, done)
-        if last.encode() not in done.stdout:
+        if self._last.encode() not in done.stdout:
             raise CouldNotVerify(
                 "the dump was not read to its end inside the sandbox",
                 remedy="Look at the details on the terminal, and at the disk of this machine.",
@@ -136,7 +138,28 @@ class _Load:
             )
         if (changed := findings.changed(done)) is not None:
             raise changed
-        return time.monotonic() - started
+
+    def _together(self, at_once: Sequence[Sequence[int]]) -> bool:
+        """Load sections by several clients; whether all of them did, without a remark that decides anything.
+
+        Raises:
+            RestoreDrillError: The server ended over it.
+        """
+        running = [self._begin(pieces) for pieces in at_once]
+        results = [each.result() for each in running]
+        amiss = [done for done in results if not self._is_clean(done)]
+        if amiss and not self._server.alive():
+            self._judge_whole(amiss[0])
+        return not amiss
+
+    def _is_clean(self, done: Completed) -> bool:
+        return findings.first(done) is None and self._last.encode() in done.stdout and findings.changed(done) is None
+
+    def _begin_anew(self) -> None:
+        names = dict.fromkeys([*self.dump["databases"], *([self.database] if self.database else [])])
+        statements = [f"DROP DATABASE IF EXISTS {identifier(name)}" for name in names]
+        self._server.ask(statements, seconds=120.0, account=self._server.admin)
+        self.prepare()
 
     def notes(self) -> list[str]:
         """What was not loaded as it stands, or cannot be told of it."""
@@ -157,17 +180,6 @@ class _Load:
         if not dump["witness"]:
             found.append("nothing in the dump tells whether it is whole: its program writes no last line")
         return found
-
-    def _pieces(self) -> list[str]:
-        pieces: list[str] = []
-        place = 0
-        for start, end, lines, _ in self.dump["cuts"]:
-            if start > place or lines:
-                pieces += [str(place), str(start - place), str(lines)]
-            place = end
-        if pieces or place:
-            pieces += [str(place), str(self.dump["bytes"] - place), "0"]
-        return pieces
 
     def _judge(self, problem: Problem, done: Completed) -> RestoreDrillError:
         about = ""
@@ -250,6 +262,7 @@ def _came_back(
         "text_bytes": dump["bytes"],
         "statements": dump["statements"],
         "load_seconds": round(seconds, 3),
+        "clients": load.clients,
     }
     many = f"{len(databases)} databases" if len(databases) > 1 else "a database"
     facts["summary"] = f"{many} of {facts['tables']} tables in {facts['server']}"

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from restore_drill.engines.base import Restored, RestoreOptions
+from restore_drill.engines.base import Restored, RestoreOptions, Served
 from restore_drill.engines.mysql import query as queries
 from restore_drill.engines.mysql.answers import Answer
 from restore_drill.engines.mysql.integrity import Integrity
-from restore_drill.engines.mysql.server import READER, MysqlServer
-from restore_drill.engines.mysql.sql import identifier, literal
+from restore_drill.engines.mysql.recognise import MARIADB
+from restore_drill.engines.mysql.server import READER, SOCKET, MysqlServer
+from restore_drill.engines.mysql.sql import identifier, literal, wild
 from restore_drill.errors import CouldNotVerify
 
 _STRUCTURE: Final[Mapping[str, str]] = {
@@ -114,6 +115,33 @@ class RestoredMysql(Restored):
             if any(answer.rows == [["1"]] for answer in answers):
                 return True
         return False
+
+    def serve(self, account: str, password: str) -> Served:
+        """An account is made for it, with every right in the databases that came back: no dump has the live one's.
+
+        Raises:
+            CouldNotVerify: The server is on another machine or is MySQL's own, or the account cannot be made.
+        """
+        if self._server.family != MARIADB:
+            raise CouldNotVerify(
+                "applications cannot log in to a restored server of MySQL's own: their passwords do not pass",
+                remedy="Restore it into MariaDB (engine: mariadb), or let the set's queries ask it.",
+            )
+        self.dsn()  # refuses a server that is on another machine
+        if not account:
+            return Served(self.path / SOCKET, ("a server of this family lets nobody in, since logins name no user",))
+        who = f"{literal(account)}@'localhost'"
+        asked = [f"CREATE USER {who} IDENTIFIED BY {literal(password)}"]
+        asked += [f"GRANT ALL PRIVILEGES ON {identifier(wild(name))}.* TO {who}" for name in self._databases]
+        for answer in self._server.ask(asked, seconds=self._options.deadline, account=self._server.admin):
+            if answer.problem is not None:
+                raise CouldNotVerify(
+                    "the account that the application logs in as cannot be made",
+                    looked_at=account,
+                    remedy="Correct logins in the set.",
+                    details=(answer.problem.message,),
+                )
+        return Served(self.path / SOCKET, ("the application's account was made anew: all rights in what came back",))
 
     @property
     def path(self) -> Path:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from restore_drill.engines.base import nothing_came_back
 from restore_drill.engines.mysql.lexer import End, Statement, line_of, statements
 from restore_drill.engines.mysql.recognise import Header, read_header
+from restore_drill.engines.mysql.sections import Sections
 from restore_drill.errors import BackupFailed, CouldNotVerify
 from restore_drill.model import Stage
 from restore_drill.sandboxes.base import Call
@@ -76,6 +77,7 @@ class _Found:
     Attributes:
         sections: Where statements go over to another database: place and name.
         left_out: Places of statements that concern the server as a whole.
+        apart: Which parts may be loaded at once.
     """
 
     tables: int = 0
@@ -88,6 +90,7 @@ class _Found:
     uses: bool = False
     engines: set[str] = field(default_factory=set)
     last: Statement | None = None
+    apart: Sections = field(default_factory=Sections)
 
 
 def examine(call: Call, payload: str) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def _take(text: mmap.mmap, statement: Statement, found: _Found) -> None:
     found.statements += 1
     if statement.rows:
         found.rows += 1
+        found.apart.rows(text, statement)
         return
     if statement.how is End.COMMAND:
         shown = bytes(text[statement.end : statement.end + 2]).decode(errors="replace")
@@ -130,6 +134,7 @@ def _take(text: mmap.mmap, statement: Statement, found: _Found) -> None:
     for pattern, what in _OUTSIDE:
         if pattern.match(look):
             raise _refused(text, statement.start, what)
+    found.apart.other(text, statement, look)
     _remember(text, look, statement, found)
 
 
@@ -191,6 +196,8 @@ def _ended(text: mmap.mmap, header: Header, head: bytes, found: _Found) -> str:
 
 def _facts(text: mmap.mmap, path: Path, header: Header, found: _Found, ended: str) -> dict[str, Any]:
     databases = list(dict.fromkeys(name for _, name in found.sections if name.lower() not in OWN))
+    cuts = _cuts(text, found)
+    parts = found.apart.parts(len(text)) if ended == "trailer" and not cuts else []
     return {
         "bytes": path.stat().st_size,
         "writer": header.writer,
@@ -206,7 +213,8 @@ def _facts(text: mmap.mmap, path: Path, header: Header, found: _Found, ended: st
         "engines": sorted(found.engines),
         "own": sorted({name.lower() for _, name in found.sections if name.lower() in OWN}),
         "definers": found.definers,
-        "cuts": _cuts(text, found),
+        "cuts": cuts,
+        "parts": [(start, end, _lines(text, start, end), what) for start, end, what in parts],
         "crlf": b"\r\n" in bytes(text[:_HEAD]),
         "names_none": not found.uses,
     }

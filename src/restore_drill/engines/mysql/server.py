@@ -32,7 +32,8 @@ from restore_drill.sandboxes.base import Ground, Need, Running, Sandbox, Server
 READER: Final = "restore_drill"
 #: Whom a server has for itself.
 ACCOUNTS: Final = ("mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema")
-_SOCKET: Final = "mysqld.sock"
+#: What its socket is called.
+SOCKET: Final = "mysqld.sock"
 _UP_IN: Final = 120.0
 _MIB: Final = 2**20
 #: MariaDB's privileges are as fine as needed since 10.5.2.
@@ -162,9 +163,14 @@ class MysqlServer:
 
     def client(self, account: str, *options: str) -> list[str]:
         """The client's command line: no command of its own is obeyed but ``DELIMITER``, and it reads no file."""
-        argv = [self._client, "--no-defaults", f"--socket={self.ground.sockets}/{_SOCKET}", f"--user={account}"]
+        argv = [self._client, "--no-defaults", f"--socket={self.ground.sockets}/{SOCKET}", f"--user={account}"]
         argv += ["--local-infile=0", "--max-allowed-packet=1G", "--default-character-set=utf8mb4", "--skip-reconnect"]
         return [*argv, *(["--sandbox"] if self.client_sandbox else []), *options]
+
+    @property
+    def socket_path(self) -> str:
+        """Its socket, as programs of the sandbox see it."""
+        return f"{self.ground.sockets}/{SOCKET}"
 
     def begin(self, argv: Sequence[str], *, seconds: float, stdin: bytes = b"") -> Running:
         """Start a program beside it."""
@@ -187,7 +193,7 @@ class MysqlServer:
                 "the server cannot be connected to from this machine: its sandbox is on another one",
                 remedy="Ask by the restored fixture's query() instead, or drill with a local engine.",
             )
-        path = quote(str(self.ground.reachable / _SOCKET), safe="")
+        path = quote(str(self.ground.reachable / SOCKET), safe="")
         return f"mysql://{READER}@localhost/{quote(database, safe='')}?unix_socket={path}&charset=utf8mb4"
 
     # --- helpers ----------------------------------------------------------------------------------------------------
@@ -216,7 +222,7 @@ class MysqlServer:
     def _options(self) -> dict[str, str]:
         options = {
             **self._storage(),
-            "socket": f"{self.ground.sockets}/{_SOCKET}",
+            "socket": f"{self.ground.sockets}/{SOCKET}",
             "pid-file": f"{self._data}.pid",
             "skip-networking": "",
             "skip-name-resolve": "",
@@ -272,7 +278,7 @@ class MysqlServer:
         """Whether it greets (protocol version 10); an error packet begins with 255."""
         if self.ground.reachable is not None:
             with contextlib.suppress(PermissionError):
-                return self._greets(str(self.ground.reachable / _SOCKET))
+                return self._greets(str(self.ground.reachable / SOCKET))
         done = self.sandbox.exec(self.client(READER, "-e", "SELECT 1"), deadline=30.0)
         return done.returncode == 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from restore_drill.engines.base import Engine, Restored, RestoreOptions, Sample
+from restore_drill.engines.base import EmptyServer, Engine, Restored, RestoreOptions, Sample
 from restore_drill.engines.postgres.findings import STRICTNESS
 from restore_drill.model import Payload, PayloadForm
 from restore_drill.sandboxes.base import Sandbox
@@ -18,6 +18,7 @@ class PostgresEngine(Engine):
     forms: ClassVar[tuple[PayloadForm, ...]] = (PayloadForm.FILE, PayloadForm.TREE)
     sandboxes: ClassVar[tuple[str, ...]] = ("container", "directory")
     checks: ClassVar[frozenset[str]] = frozenset({"integrity", "structure", "rows", "query", "newest"})
+    port: ClassVar[int] = 5432
     depths: ClassVar[tuple[str, ...]] = ("full", "schema", "sample")
     strictness: ClassVar[Mapping[str, str]] = STRICTNESS
     programs: ClassVar[tuple[str, ...]] = ("postgres", "initdb", "psql", "pg_restore")
@@ -43,6 +44,17 @@ class PostgresEngine(Engine):
         if payload.form is PayloadForm.TREE and physical.looks_physical(payload.path):
             return physical.restore(payload, sandbox, options)
         return logical.restore(payload, sandbox, options)
+
+    @classmethod
+    def offers_server(cls, facts: Mapping[str, Any]) -> bool:
+        """Of a dump; of a base backup a runbook leaves the data directory."""
+        return facts.get("kind") != "physical"
+
+    def empty_server(self, sandbox: Sandbox, options: RestoreOptions, facts: Mapping[str, Any]) -> EmptyServer:
+        """A server of the version that the drill's own restore was into; see :mod:`.empty`."""
+        from restore_drill.engines.postgres.empty import EmptyPostgres
+
+        return EmptyPostgres(sandbox, options, facts)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from restore_drill.engines.base import nothing_came_back
-from restore_drill.engines.postgres.server import PostgresServer
+from restore_drill.engines.postgres.server import Answer, PostgresServer
 from restore_drill.engines.postgres.settings import no_such_database
 
 if TYPE_CHECKING:
@@ -78,22 +78,7 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
     Raises:
         BackupFailed: Nothing came back, or not the database that the catalogue names.
     """
-    databases, identity = server.ask("template1", [_DATABASES, _IDENTITY], seconds=plan.left)
-    if databases.problem:
-        raise databases.problem
-    listed = databases.rows
-    names = [str(row[0]) for row in listed]
-    server.unencoded = {str(name) for name, encoding in listed if encoding == "SQL_ASCII"}
-    answers = server.psql_many(
-        [(name, _CONTENT) for name in names], seconds=plan.left, parallel=plan.options.threads, settings=_QUIET
-    )
-    contents = []
-    for name, answer in zip(names, answers, strict=True):
-        if answer.problem:
-            raise answer.problem
-        contents.append(Content(name, *(int(value or 0) for value in answer.rows[0])))
-    # A database that was made and stayed empty counts, unless every server has it.
-    back = [each for each in contents if each.any or each.name not in ("postgres", "template1")]
+    back, identity = look(server, seconds=plan.left, parallel=plan.options.threads)
     _refuse_nothing(back, plan, loaded)
     chosen = _chosen(back, plan)
     notes = list(loaded.notes)
@@ -112,6 +97,29 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
         **({} if identity.problem else {"system_identifier": identity.rows[0][0]}),
     }
     return Came(order, facts, notes)
+
+
+def look(server: PostgresServer, *, seconds: float, parallel: int) -> tuple[list[Content], Answer]:
+    """What is in each database that somebody made or filled, and what identifies the cluster.
+
+    Raises:
+        CouldNotVerify: The server cannot be asked.
+    """
+    databases, identity = server.ask("template1", [_DATABASES, _IDENTITY], seconds=seconds)
+    if databases.problem:
+        raise databases.problem
+    names = [str(row[0]) for row in databases.rows]
+    server.unencoded = {str(name) for name, encoding in databases.rows if encoding == "SQL_ASCII"}
+    answers = server.psql_many(
+        [(name, _CONTENT) for name in names], seconds=seconds, parallel=parallel, settings=_QUIET
+    )
+    contents = []
+    for name, answer in zip(names, answers, strict=True):
+        if answer.problem:
+            raise answer.problem
+        contents.append(Content(name, *(int(value or 0) for value in answer.rows[0])))
+    # A database that was made and stayed empty counts, unless every server has it.
+    return [each for each in contents if each.any or each.name not in ("postgres", "template1")], identity
 
 
 def _refuse_nothing(back: Sequence[Content], plan: Plan, loaded: Loaded) -> None:

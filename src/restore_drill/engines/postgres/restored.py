@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from restore_drill.depth import FULL, SAMPLE, SCHEMA
-from restore_drill.engines.base import Restored, RestoreOptions
+from restore_drill.engines.base import Restored, RestoreOptions, Served
 from restore_drill.engines.postgres import integrity, questions, structure
-from restore_drill.engines.postgres.server import PostgresServer, quoted
+from restore_drill.engines.postgres.server import SOCKET, PostgresServer, identifier, quoted
 from restore_drill.engines.postgres.tables import Counts, Table, count, names_of, tables_of
 from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.quantities import format_size
@@ -121,6 +121,25 @@ class RestoredPostgres(Restored):
         """
         options = f"{self._server.options()} {_READ_ONLY}".lstrip()
         return f"{self._server.dsn(self._databases[0])} options={quoted(options)}"
+
+    def serve(self, account: str, password: str) -> Served:  # noqa: ARG002 - none is asked
+        """Whoever reaches the socket is trusted; a role that the dump only speaks of may log in from now on.
+
+        Raises:
+            CouldNotVerify: The server is on another machine, or has no such role.
+        """
+        self._server.dsn(self._databases[0])  # refuses a server that is on another machine
+        if account:
+            try:
+                self._server.psql(self._databases[0], f"ALTER ROLE {identifier(account)} LOGIN", seconds=_LISTING)
+            except CouldNotVerify as problem:
+                raise CouldNotVerify(
+                    "the role that the application logs in as did not come back",
+                    looked_at=account,
+                    remedy="Correct logins in the set, or name the role under engine_options.roles of the target.",
+                    details=problem.details,
+                ) from problem
+        return Served(self.path / SOCKET)
 
     @property
     def path(self) -> Path:

@@ -33,6 +33,7 @@ from restore_drill.process import Completed
 from restore_drill.sandboxes.base import Ground, Running, Sandbox, Server
 
 __all__ = [
+    "SOCKET",
     "SUPERUSER",
     "Answer",
     "PostgresServer",
@@ -48,7 +49,8 @@ __all__ = [
 
 #: The superuser of a server that we make.
 SUPERUSER: Final = "postgres"
-_SOCKET: Final = ".s.PGSQL.5432"
+#: What its socket is called.
+SOCKET: Final = ".s.PGSQL.5432"
 #: StartupMessage, protocol 3.0 (PostgreSQL documentation, 55.7): a ready server answers ``R``, one that starts ``E``.
 _HELLO: Final = b"user\0postgres\0database\0postgres\0\0"
 _STARTUP: Final = (len(_HELLO) + 8).to_bytes(4, "big") + (3 << 16).to_bytes(4, "big") + _HELLO
@@ -300,7 +302,7 @@ class PostgresServer:
     def _ready(self) -> bool:
         if self.ground.reachable is not None:
             with contextlib.suppress(PermissionError):
-                return self._greets(str(self.ground.reachable / _SOCKET))
+                return self._greets(str(self.ground.reachable / SOCKET))
         return self.run(["pg_isready", "-q"], seconds=10).returncode == 0
 
     def _greets(self, path: str) -> bool:

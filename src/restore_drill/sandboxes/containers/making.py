@@ -43,10 +43,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What a container has besides, in which functions of ours run: mounts, and powers of root's."""
+    """What a container has besides, in which functions of ours run: mounts, powers of root's, another's loopback."""
 
     mounts: tuple[Mapping[str, Any], ...] = ()
     powers: tuple[str, ...] = ()
+    beside: str = ""
 
 
 class Made:
@@ -204,6 +205,8 @@ class Made:
             init=self.init,
             checked=bool(self._config.get("Healthcheck")),
             powers=self._house.powers,
+            hosts=self.need.hosts,
+            beside=self._house.beside,
         )
 
     def _make_sockets(self) -> Path:

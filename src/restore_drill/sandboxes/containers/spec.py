@@ -94,6 +94,8 @@ def creation(
     init: bool,
     checked: bool = False,
     powers: Sequence[str] = (),
+    hosts: Sequence[tuple[str, str]] = (),
+    beside: str = "",
 ) -> dict[str, Any]:
     """The body of ``POST /containers/create``.
 
@@ -109,6 +111,8 @@ def creation(
         init: Have the engine's own first process collect what orphans leave.
         checked: The image has a check of its health, which is not to be run.
         powers: Those of root's that programs keep.
+        hosts: Names and addresses of its own loopback that they stand for.
+        beside: The container whose loopback it shares, and with it nothing else: that one has no network either.
     """
     taken = {str(mount["Target"]) for mount in mounts}
     environment = {**BARE_ENVIRONMENT, "PATH": path, "HOME": SCRATCH, "TMPDIR": SCRATCH}
@@ -119,17 +123,20 @@ def creation(
         # Programs get their powers from the first process's: an engine gives none to that of an ordinary user.
         "User": "0:0" if powers else f"{NOBODY}:{NOBODY}",
         "WorkingDir": "/",
-        "Hostname": "drill",
+        **({} if beside else {"Hostname": "drill"}),
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": dict(labels),
         "AttachStdin": True,
         "OpenStdin": True,
         "StdinOnce": True,
         "Tty": False,
-        "NetworkDisabled": True,
+        # An engine writes names into a container, and joins one to another's loopback, only where networks are not off.
+        "NetworkDisabled": not hosts and not beside,
         **({"Healthcheck": {"Test": ["NONE"]}} if checked else {}),
         "HostConfig": {
             **_CUT_OFF,
+            **({"NetworkMode": f"container:{beside}"} if beside else {}),
+            **({"ExtraHosts": [f"{name}:{address}" for name, address in hosts]} if hosts else {}),
             "CapAdd": list(powers),
             "Init": init,
             "Mounts": [dict(mount) for mount in mounts],

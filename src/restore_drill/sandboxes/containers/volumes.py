@@ -70,7 +70,7 @@ def fill(engine: Engine, container: str, volume: Volume, account: Account, *, bu
     Raises:
         CouldNotVerify: It is more than may be written, cannot be read, or the engine does not take it in.
     """
-    owner = None if os.geteuid() == 0 else (account.user, account.group)
+    owner = None if os.geteuid() == 0 and volume.owned else (account.user, account.group)
     try:
         size = _size(volume.tree)
         if size > budget:
