@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from tests.support.ledgers import head_of, key, problems, review_of, small, verified
-from tests.support.servers import KEYS, S3Server, free_ports, without_credentials
+from tests.support.servers import S3Server, free_ports, keep_only_state_keys, state_settings
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.ledger.bucket import BucketLedger
 from restore_drill.ledger.opening import open_ledger
-from restore_drill.secrets import SecretReference
-from restore_drill.stores.base import StoreSettings
 
 
 def bucket_ledger(endpoint: str, url: str) -> BucketLedger:
     """A ledger on the server, by the keys in this process's environment."""
-    secrets = {name: SecretReference("env", f"STATE_{name.upper()}") for name in ("access_key_id", "secret_access_key")}
-    options = {"endpoint": endpoint, "region": "us-east-1", "path_style": True}
-    settings = StoreSettings("state", url, connect_deadline=5, read_deadline=20, options=options, secrets=secrets)
-    ledger = open_ledger(settings)
+    ledger = open_ledger(state_settings(endpoint, url))
     assert isinstance(ledger, BucketLedger)
     return ledger
 
@@ -32,12 +26,7 @@ def bucket_ledger(endpoint: str, url: str) -> BucketLedger:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No credentials but ours."""
-    clean = without_credentials(dict(os.environ))
-    clean |= dict(zip(("STATE_ACCESS_KEY_ID", "STATE_SECRET_ACCESS_KEY"), KEYS["admin"], strict=True))
-    for name in set(os.environ) - set(clean):
-        monkeypatch.delenv(name)
-    for name, value in clean.items():
-        monkeypatch.setenv(name, value)
+    keep_only_state_keys(monkeypatch)
 
 
 @pytest.fixture(params=["moto", "seaweedfs"])

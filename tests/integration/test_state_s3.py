@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
-from tests.support.servers import KEYS, S3Server, free_ports, without_credentials
+from tests.support.servers import S3Server, free_ports, keep_only_state_keys, state_settings
 
 from restore_drill import state as module
 from restore_drill.errors import CouldNotVerify
 from restore_drill.evidence import open_runs
 from restore_drill.history import DrillSummary, History
 from restore_drill.run import Run
-from restore_drill.secrets import SecretReference
 from restore_drill.state import BucketState, Change, State, open_state
-from restore_drill.stores.base import StoreSettings
 
 ADD = """
 import sys
@@ -35,22 +33,13 @@ for _ in range(int(sys.argv[3])):
 
 def bucket_state(endpoint: str, url: str) -> State:
     """A state on the server, by the keys in this process's environment."""
-    secrets = {name: SecretReference("env", f"STATE_{name.upper()}") for name in ("access_key_id", "secret_access_key")}
-    options = {"endpoint": endpoint, "region": "us-east-1", "path_style": True}
-    settings = StoreSettings("state", url, connect_deadline=5, read_deadline=20, options=options, secrets=secrets)
-    return open_state(settings)
+    return open_state(state_settings(endpoint, url))
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """No credentials but ours."""
-    clean = without_credentials(dict(os.environ))
-    clean |= dict(zip(("STATE_ACCESS_KEY_ID", "STATE_SECRET_ACCESS_KEY"), KEYS["admin"], strict=True))
-    for name in set(os.environ) - set(clean):
-        monkeypatch.delenv(name)
-    for name, value in clean.items():
-        monkeypatch.setenv(name, value)
-    return clean
+    return keep_only_state_keys(monkeypatch)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ A repository MUST
 * ``survey`` without reading any backup's bytes, in memory that does not grow with what is not a recovery point;
 * take a snapshot's time from its name or metadata, never from a listing's modification time alone (of a rotation,
   whose name has none, that time is labelled as such, and the catalogue must say how the data bears it out);
+* ``every``: the same points as ``survey`` in the same order, however many there are;
 * ``unfinished``: say why a snapshot cannot be complete yet, or ``None``;
 * ``fetch`` everything a snapshot needs in one pass into the staging's quarantine, and record there what was found;
   it raises nothing for a bad backup: what broke is in ``Transfer.broken`` with the stage that owns it.
@@ -236,6 +237,16 @@ class Repository(ABC):
 
         Args:
             wanted: Id, key or name of a snapshot that must be described however old it is.
+
+        Raises:
+            CouldNotVerify: The store cannot be read.
+        """
+
+    @abstractmethod
+    def every(self) -> list[Snapshot]:
+        """Every recovery point, newest first; memory grows with their number.
+
+        Of its parents each has the one that it directly builds on: the others are found by following it.
 
         Raises:
             CouldNotVerify: The store cannot be read.

@@ -8,6 +8,7 @@ must tell the links apart.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
 
@@ -43,6 +44,27 @@ def _parents(snapshot: Snapshot, points: list[Snapshot], position: int) -> tuple
         if snapshot.kind is not Kind.DIFFERENTIAL and candidate.kind is snapshot.kind:
             needed.append(candidate)
     return tuple(reversed(needed))
+
+
+def nearest(points: Sequence[Snapshot]) -> list[Snapshot | None]:
+    """What each snapshot directly builds on, ``None`` for a full one, and where it is missing.
+
+    Following it from one to the next gives what :func:`link` gives, in memory that does not grow with the chains.
+
+    Args:
+        points: Every one, newest first.
+    """
+    found: list[Snapshot | None] = []
+    full: Snapshot | None = None
+    last: dict[Kind, Snapshot] = {}
+    for snapshot in reversed(points):
+        if snapshot.kind is Kind.FULL:
+            found.append(None)
+            full, last = snapshot, {}
+        else:
+            found.append(full if snapshot.kind is Kind.DIFFERENTIAL else last.get(snapshot.kind, full))
+            last[snapshot.kind] = snapshot
+    return found[::-1]
 
 
 def problem(snapshot: Snapshot) -> BackupFailed | None:

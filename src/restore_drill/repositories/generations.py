@@ -54,6 +54,11 @@ class GenerationRepository(Repository):
         self._folders.note_absent(survey)
         return survey
 
+    def every(self) -> list[Snapshot]:
+        """As :meth:`survey`."""
+        self._folders = Folders(self.copy)
+        return points.every(self._snapshots)
+
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         resolution = self.copy.pattern.resolution
         for artifact in self._directories(survey):

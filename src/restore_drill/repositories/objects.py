@@ -57,6 +57,14 @@ class ObjectRepository(Repository):
         self._newest = survey.newest
         return survey
 
+    def every(self) -> list[Snapshot]:
+        """One request an object where the time is in its metadata."""
+        self._folders = Folders(self.copy)
+        found = points.every(self._snapshots, points.Sets if self.copy.pattern.is_split else points.Points)
+        if self.copy.model.time_metadata:
+            found = points.directly(sorted(map(self._with_time, found), key=points.order, reverse=True))
+        return found
+
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         for artifact in self.store.scan(self.copy.pattern.prefix, lambda oddity: self._note_unreadable(oddity, survey)):
             survey.listed += 1

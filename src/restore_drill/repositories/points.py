@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,13 +28,18 @@ def order(snapshot: Snapshot) -> tuple[float, int, int, str]:
 
 
 class Points:
-    """Takes recovery points in any order and keeps the newest: bounded by the chains that they need."""
+    """Takes recovery points in any order and keeps the newest: bounded by the chains that they need.
 
-    def __init__(self) -> None:
+    Args:
+        kept: How many of each kind are kept.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
         #: When each was taken, in seconds since the epoch.
         self.times = array("d")
         self._points: list[Snapshot] = []
-        self._room = 4 * KEPT
+        self._room = 4 * kept
 
     def every_time(self) -> array[float]:
         """The times in order."""
@@ -45,7 +51,7 @@ class Points:
         self._points.append(snapshot)
         if len(self._points) >= self._room:
             self._points = self.needed()
-            self._room = max(4 * KEPT, 2 * len(self._points))
+            self._room = max(4 * self._kept, 2 * len(self._points))
 
     def needed(self) -> list[Snapshot]:
         """The newest of each kind, and every point since the full one that the oldest of them builds on; newest first.
@@ -58,7 +64,7 @@ class Points:
         kept, oldest = set(), -1
         for position, point in enumerate(points):
             seen[point.kind] += 1
-            if seen[point.kind] <= KEPT:
+            if seen[point.kind] <= self._kept:
                 kept.add(position)
                 oldest = oldest if point.kind is Kind.FULL else position
         full = (position for position in range(oldest + 1, len(points)) if points[position].kind is Kind.FULL)
@@ -72,8 +78,8 @@ class Sets(Points):
     Their sizes are added up; the snapshot is as new as the newest of them.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, kept: int = KEPT) -> None:
+        super().__init__(kept)
         self._known: dict[str, list[float]] = {}
 
     def every_time(self) -> array[float]:
@@ -123,6 +129,20 @@ def survey(
     if found.wanted and found.wanted.kind is not Kind.FULL and found.wanted.main not in _mains(found):
         found.wanted = _with_parents(read, found.wanted, kind())
     return found
+
+
+def every(read: Callable[[Survey], Iterator[Snapshot]], kind: Callable[[int], Points] = Points) -> list[Snapshot]:
+    """Every recovery point, newest first, each with its direct parent: see ``Repository.every``."""
+    points = kind(sys.maxsize)
+    for snapshot in read(Survey()):
+        points.add(snapshot)
+    return directly(points.needed())
+
+
+def directly(points: list[Snapshot]) -> list[Snapshot]:
+    """The same points, newest first, each with what it directly builds on as its only parent."""
+    pairs = zip(points, chain.nearest(points), strict=True)
+    return [replace(point, parents=(parent,)) if parent else point for point, parent in pairs]
 
 
 def conclude(found: Survey, points: list[Snapshot]) -> None:

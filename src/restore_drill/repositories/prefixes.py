@@ -50,6 +50,11 @@ class PrefixRepository(GenerationRepository):
         self._folders.note_absent(survey)
         return survey
 
+    def every(self) -> list[Snapshot]:
+        """As :meth:`survey`."""
+        self._folders = Folders(self.copy)
+        return points.every(self._snapshots, points.Sets)
+
     def _snapshots(self, survey: Survey) -> Iterator[Snapshot]:
         pattern = self.copy.pattern
         depth = pattern.text.rstrip("/").count("/") + 1

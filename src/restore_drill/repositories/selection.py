@@ -68,6 +68,34 @@ def choose(
     return selection
 
 
+def choose_older(survey: Survey, repository: Repository, now: float) -> Selection:
+    """Take the snapshot that was drawn, if it is what it claims to be, and whole.
+
+    Its size is not compared with its predecessors': what they were is not known any more when it is an old one.
+
+    Args:
+        survey: Made for that snapshot.
+        repository: Asked whether it is complete.
+        now: Seconds since the epoch.
+    """
+    selection = Selection(snapshot=survey.wanted)
+    assert survey.wanted is not None  # noqa: S101 - the caller looked
+    try:
+        _plausible(survey.wanted, repository, now)
+        why = repository.unfinished(survey.wanted, settling=False)
+        if why is not None:
+            raise _located(
+                f"the older snapshot {survey.wanted.main.name} is not complete: {why}",
+                repository,
+                "It can never be restored: remove it, or copy it again from another store.",
+            )
+    except BackupFailed as failure:
+        selection.snapshot, selection.failure = None, failure
+    if selection.snapshot:
+        _note_lag(selection, repository.model, timed=repository.copy.model.time_metadata is not None)
+    return selection
+
+
 def _named(survey: Survey, wanted: str, repository: Repository) -> Snapshot:
     if survey.wanted:
         return survey.wanted

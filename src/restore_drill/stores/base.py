@@ -146,8 +146,17 @@ class Store(ABC):
             CouldNotVerify: The store cannot be reached, or denies it.
         """
 
-    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:  # noqa: ARG002 - most have none
-        """:meth:`list`, which tells ``odd`` on the way of everything under that name that is no object."""
+    def scan(
+        self,
+        prefix: str,
+        odd: Callable[[Oddity], None],  # noqa: ARG002 - most have none
+        closed: Callable[[str, str], None] | None = None,  # noqa: ARG002 - as above
+    ) -> Iterator[Artifact]:
+        """:meth:`list`, which tells ``odd`` on the way of everything under that name that is no object.
+
+        A store MAY call ``closed`` with the name of a directory that it is denied, and with the cause, and go on beside
+        it: for who wants to know what is there at all, and passes it. Without it that is an error, as for :meth:`list`.
+        """
         return self.list(prefix)
 
     @abstractmethod

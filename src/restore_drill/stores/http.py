@@ -106,7 +106,12 @@ class HttpStore(Store):
         """
         return self.scan(prefix, lambda oddity: None)  # noqa: ARG005 - what is no object is not listed
 
-    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:
+    def scan(
+        self,
+        prefix: str,
+        odd: Callable[[Oddity], None],
+        closed: Callable[[str, str], None] | None = None,  # noqa: ARG002 - what is denied is an error
+    ) -> Iterator[Artifact]:
         """The same, telling of directories, and of names that are listed and not there."""
         names = self._names(prefix, odd)
         waiting: deque[tuple[str, Future[Seen | None]]] = deque()

@@ -97,13 +97,15 @@ class LocalStore(Store):
         """
         return self.scan(prefix, lambda oddity: None)  # noqa: ARG005 - what is no object is not listed
 
-    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:
+    def scan(
+        self, prefix: str, odd: Callable[[Oddity], None], closed: Callable[[str, str], None] | None = None
+    ) -> Iterator[Artifact]:
         """The same, telling of directories, devices, FIFOs, sockets, and links that lead to no file of this store."""
         self._check_root()
         folder, slash, start = prefix.rpartition("/")
         if slash and not _is_key(folder):
             return
-        for key, status in walk(self._root, folder, start, self._ask, odd):
+        for key, status in walk(self._root, folder, start, self._ask, odd, closed):
             yield _artifact(key, status)
 
     def stat(self, key: str) -> Artifact | None:

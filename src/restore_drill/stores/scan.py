@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any
 
+from restore_drill.errors import CouldNotVerify
 from restore_drill.stores.base import Oddity
 from restore_drill.stores.beneath import LeadsOutside, directory, kind_of, resolve
 
@@ -26,7 +27,12 @@ Ask = Callable[..., Any]
 
 
 def walk(
-    root: str, folder: str, start: str, ask: Ask, odd: Callable[[Oddity], None]
+    root: str,
+    folder: str,
+    start: str,
+    ask: Ask,
+    odd: Callable[[Oddity], None],
+    closed: Callable[[str, str], None] | None = None,
 ) -> Generator[tuple[str, os.stat_result], None, None]:
     """Every regular file below a folder, in the byte order of the keys.
 
@@ -36,10 +42,21 @@ def walk(
         start: What names in that folder must begin with.
         ask: Called with a key, a function and its arguments; an ``OSError`` it raises means that this key is absent.
         odd: Told of everything else: directories too, which are walked through nevertheless.
+        closed: Told of a directory below that may not be read, and why; left out, that is an error.
+
+    Raises:
+        CouldNotVerify: Something denies access or does not answer.
     """
-    levels = [_entries(root, folder, start, ask)]
+    levels = [(folder, _entries(root, folder, start, ask))]
     while levels:
-        entry = next(levels[-1], None)
+        here, entries = levels[-1]
+        try:
+            entry = next(entries, None)
+        except CouldNotVerify as problem:
+            if closed is None or here == folder or not isinstance(problem.__cause__, PermissionError):
+                raise
+            closed(here, problem.cause)
+            entry = None
         if entry is None:
             levels.pop()
             continue
@@ -48,7 +65,7 @@ def walk(
             odd(Oddity(key, status.st_mtime, what))
         elif stat.S_ISDIR(status.st_mode):
             odd(Oddity(key, status.st_mtime, kind_of(status.st_mode), is_directory=True))
-            levels.append(_entries(root, key, "", ask))
+            levels.append((key, _entries(root, key, "", ask)))
         else:
             yield key, status
 

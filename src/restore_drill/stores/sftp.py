@@ -113,7 +113,12 @@ class SftpStore(Store):
         """
         return self.scan(prefix, lambda oddity: None)  # noqa: ARG005 - what is no object is not listed
 
-    def scan(self, prefix: str, odd: Callable[[Oddity], None]) -> Iterator[Artifact]:
+    def scan(
+        self,
+        prefix: str,
+        odd: Callable[[Oddity], None],
+        closed: Callable[[str, str], None] | None = None,  # noqa: ARG002 - what is denied is an error
+    ) -> Iterator[Artifact]:
         """The same, telling of directories, devices, FIFOs, sockets, and links that lead to no file of this store."""
         folder, slash, start = prefix.rpartition("/")
         self._check_root()

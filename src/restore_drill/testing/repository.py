@@ -70,6 +70,16 @@ class RepositoryConformance:
         assert [snapshot.taken_at for snapshot in survey.newest] == NIGHTS[::-1]
         assert list(survey.times) == [night.timestamp() for night in NIGHTS]
 
+    def test_every_one_is_known_in_the_same_order(self, repository: Repository, back_up: BackUp) -> None:
+        """Whoever decides what may be removed must have seen all of them."""
+        assert repository.every() == []
+        for night in (NIGHTS[1], NIGHTS[2], NIGHTS[0]):
+            back_up(night, self.content)
+        newest = repository.survey().newest
+        assert [(each.id, each.main.key) for each in repository.every()] == [
+            (each.id, each.main.key) for each in newest
+        ]
+
     def test_a_modification_time_decides_nothing(self, repository: Repository, back_up: BackUp, stored: Stored) -> None:
         """An old snapshot that was touched stays old."""
         back_up(NIGHTS[0], self.content)

@@ -60,6 +60,19 @@ def test_a_snapshot_needs_the_last_full_one_and_what_its_kind_builds_on(letters:
     assert [each.taken_at for each in found.parents] == sorted(each.taken_at for each in found.parents)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.text("FDIL", max_size=40))
+def test_following_what_each_builds_on_directly_gives_its_chain(letters: str) -> None:
+    made = sorted(series(letters, numbered=False), key=points.order, reverse=True)
+    direct = dict(zip((each.main.key for each in made), chain.nearest(made), strict=True))
+    for whole in chain.link(made, len(made)):
+        followed, found = direct[whole.main.key], list[Snapshot]()
+        while followed is not None:
+            found.append(followed)
+            followed = direct[followed.main.key]
+        assert [each.main.key for each in found[::-1]] == [each.main.key for each in whole.parents]
+
+
 def problem(snapshots: list[Snapshot]) -> str:
     found = chain.problem(newest(snapshots))
     assert isinstance(found, BackupFailed)
