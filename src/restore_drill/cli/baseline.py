@@ -13,11 +13,12 @@ from restore_drill.catalogue.load import load
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
 from restore_drill.cli.listing import reference
 from restore_drill.errors import UsageProblem
-from restore_drill.history import History, TargetHistory
+from restore_drill.history import History
 from restore_drill.lifecycle import start_demo
 from restore_drill.plan import Plan, PlannedTarget
 from restore_drill.printable import printable
 from restore_drill.quantities import format_instant
+from restore_drill.sampled import known as known_of
 from restore_drill.state import open_state
 
 #: How many of the known names are listed.
@@ -36,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--size", action="store_true", help="the backup is legitimately smaller")
     what.add_argument("--files", action="store_true", help="files of the tree went")
     what.add_argument("--pin", metavar="KEY", help="this frozen or pinned artifact was legitimately replaced")
+    what.add_argument(
+        "--snapshot", metavar="ID", help="this older snapshot is lost, and cannot be removed: draw it no more"
+    )
     accept.add_argument("--reason", required=True, help="why; stands in the evidence of later drills")
     show = actions.add_parser("show", help="print what is known of a target")
     show.add_argument("target")
@@ -81,31 +85,43 @@ def _accept(history: History, target: PlannedTarget, arguments: argparse.Namespa
     elif arguments.files:
         what = ["rows:files", "rows:bytes"]
     else:
-        what = ["size"] if arguments.size else [f"pin:{arguments.pin}"]
+        what = (
+            ["size"]
+            if arguments.size
+            else [f"pin:{arguments.pin}" if arguments.pin else f"snapshot:{arguments.snapshot}"]
+        )
     if not arguments.reason.strip():
         raise UsageProblem("the reason is empty", remedy="Say why: it stands in the evidence of later drills.")
     now = time.time()
-    _refuse_unknown(history.target(target.name), target, arguments)  # and when there is no state
+    _refuse_unknown(history, target, arguments)  # and when there is no state
     for each in what:
         history.accept(target.name, each, arguments.reason, _user(), now)
-    print(f"{target.name}: accepted; the next drill that passes becomes the new baseline")
+    then = "no run draws it any more" if arguments.snapshot else "the next drill that passes becomes the new baseline"
+    print(f"{target.name}: accepted; {then}")
     return 0
 
 
-def _refuse_unknown(history: TargetHistory, target: PlannedTarget, arguments: argparse.Namespace) -> None:
+def _refuse_unknown(all_history: History, target: PlannedTarget, arguments: argparse.Namespace) -> None:
     """Refuse a name that no drill is compared over: what stays red although it was accepted helps nobody.
 
     Raises:
         UsageProblem: Neither earlier drills nor the catalogue know it.
     """
+    history = all_history.target(target.name)
     copies = [history.copy(copy.name) for copy in target.copies]
     if arguments.table:
         rows = target.model.expect.rows
         known = set(rows.tables if rows else ()).union(*(copy.names for copy in copies))
         kind, name = "table", arguments.table
     elif arguments.pin:
-        known = set[str]().union(*(copy.pinned for copy in copies))
+        drilled = known_of(all_history, target.name).values()
+        older = (each.get("pins", ()) for snapshots in drilled for each in snapshots.values())
+        known = set[str]().union(*(copy.pinned for copy in copies), *older)
         kind, name = "pinned artifact", arguments.pin
+    elif arguments.snapshot:
+        drilled = known_of(all_history, target.name).values()
+        known = {str(each.get("id")) for snapshots in drilled for each in snapshots.values() if not each["passed"]}
+        kind, name = "older snapshot that failed", arguments.snapshot
     else:
         return
     if name not in known:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from restore_drill.catalogue.load import load
 from restore_drill.catalogue.problems import CatalogueInvalid
+from restore_drill.cli import discover
 from restore_drill.history import History
 from restore_drill.state import open_state
 
@@ -47,6 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("directory", nargs="?", default=".", help="the project (default: here)")
     parser.add_argument("--store", metavar="URL", default="file:///backups", help="where your backups are")
+    parser.add_argument(
+        "--discover", action="append", metavar="PLACE",
+        help="describe what lies in this directory or url, as restore-drill discover does (may be repeated)",
+    )  # fmt: skip
+    discover.add_options(parser.add_argument_group("with --discover"), store="--store-option")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
     drills.mkdir(parents=True, exist_ok=True)
     catalogue = drills / "targets.yaml"
     media = "object-storage" if arguments.store.startswith("s3:") else "disk"
-    made = _write(catalogue, _CATALOGUE.format(store=json.dumps(arguments.store), media=media, target=_EXAMPLE))
+    found = None
+    if arguments.discover and not catalogue.exists():
+        found = discover.find(arguments, arguments.discover, catalogue)
+        made = _write(catalogue, found.sheet().text)
+    else:
+        made = _write(catalogue, _CATALOGUE.format(store=json.dumps(arguments.store), media=media, target=_EXAMPLE))
     try:
         plan = load(catalogue)
     except CatalogueInvalid:
@@ -63,10 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
             catalogue.unlink()
         raise
     _tell(catalogue, made=made)
+    if found is not None:
+        print(f"        {discover.summary(found)}")
     _tell(drills / "test_standard.py", made=_write(drills / "test_standard.py", _CASES))
     if History(open_state(plan.state)).initialise():
         print(f"initialised {plan.state.url}")
-    print(f"now describe your backups in {catalogue}, then: restore-drill doctor, and pytest {drills}/")
+    next_step = "read" if found is not None else "describe your backups in"
+    print(f"now {next_step} {catalogue}, then: restore-drill doctor, and pytest {drills}/")
     return 0
 
 
