@@ -53,6 +53,7 @@ class Population:
         runs: How many runs of the period ended how; ``complete``, ``crashed``, …
         first, last: The start of the first and of the last run read.
         of_demo: Runs of the demo estate that were left aside.
+        samples: What the last run that drew from them says of each copy's older snapshots, with ``seen`` (when).
     """
 
     now: float
@@ -68,6 +69,7 @@ class Population:
     first: float | None = None
     last: float | None = None
     of_demo: int = 0
+    samples: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -353,7 +355,7 @@ class _Reader:
         judge(standing, drill, finished, counts=counts)
 
     def _remark(self, document: Mapping[str, Any], finished: float) -> None:
-        """Cases across copies, and exceptions."""
+        """Cases across copies, older snapshots, and exceptions."""
         run, population = document["run"]["id"], self.population
         for part in document.get("targets", ()):
             for case in part["cases"]:
@@ -364,6 +366,9 @@ class _Reader:
                 before = population.across.get(key)
                 since = before.since if before and before.verdict == case["verdict"] else finished
                 population.across[key] = Across(*key, case["verdict"], case.get("message", ""), since, run)
+        for block in document.get("samples", ()):
+            if not block.get("problem"):
+                population.samples[block["target"], block["copy"]] = {**block, "seen": finished}
         for exception in document.get("exceptions", ()):
             known = population.exceptions.get(exception["id"])
             if known is None or exception["state"] != "not exercised":

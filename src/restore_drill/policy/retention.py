@@ -11,9 +11,11 @@ a recovery point when the ones around it are hardly more than a day apart: a job
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from restore_drill.catalogue.models import RetentionRule
@@ -39,7 +41,17 @@ class RetentionFacts:
     drift: float = 0.0
 
 
-_PERIODS: Mapping[str, str] = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "monthly": "%Y-%m", "yearly": "%Y"}
+class Bucket(NamedTuple):
+    """One hour, day, week, month or year: its name, and its start and end (seconds since the epoch)."""
+
+    label: str
+    start: float
+    end: float
+
+
+#: What a policy counts in, in the order of its length.
+PERIODS = ("hourly", "daily", "weekly", "monthly", "yearly")
+_FORMATS: Mapping[str, str] = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "monthly": "%Y-%m", "yearly": "%Y"}
 
 
 def retention_kept(copies: Sequence[tuple[RetentionFacts, RetentionRule]], now: float, zone: ZoneInfo) -> Finding:
@@ -65,8 +77,9 @@ def _holes(facts: RetentionFacts, rule: RetentionRule, now: float, zone: ZoneInf
     begun = facts.oldest_seen if facts.oldest_seen is not None else min(facts.times, default=now)
     begun = min(begun, min(facts.times, default=begun))
     times = sorted(facts.times)
-    for period in ("hourly", "daily", "weekly", "monthly", "yearly"):
-        for label, start, end in _buckets(period, getattr(rule, period) - 1, now, zone):
+    for period in PERIODS:
+        # The current one is not over, and cannot be judged.
+        for label, start, end in buckets(period, getattr(rule, period), now, zone)[1:]:
             due = end <= now - facts.slack and start >= begun
             if due and not _is_kept(times, start, end, facts.drift) and not _known(start, end, facts.known_gaps):
                 yield f"no {period} recovery point for {label}"
@@ -80,14 +93,16 @@ def _is_kept(times: Sequence[float], start: float, end: float, drift: float) -> 
     return 0 < before < len(times) and times[before] - times[before - 1] <= end - start + drift
 
 
-def _buckets(period: str, wanted: int, now: float, zone: ZoneInfo) -> list[tuple[str, float, float]]:
-    """The last ``wanted`` periods before the current one: label, start and end (seconds since the epoch)."""
-    found = []
+def buckets(period: str, wanted: int, now: float, zone: ZoneInfo) -> list[Bucket]:
+    """The last ``wanted`` periods, the current one first; it ends now."""
+    if not wanted:
+        return []
     start = _start(now, period, zone)
-    for _ in range(wanted):
+    found = [Bucket(_label(start, period, zone), start, math.nextafter(now, math.inf))]
+    for _ in range(wanted - 1):
         # By instants: a second less on a clock that was changed may be the same moment, or an hour less.
         end, start = start, _start(start - 1, period, zone)
-        found.append((_label(start, period, zone), start, end))
+        found.append(Bucket(_label(start, period, zone), start, end))
     return found
 
 
@@ -112,7 +127,7 @@ def _label(moment: float, period: str, zone: ZoneInfo) -> str:
         return f"{year}-W{week:02d}"
     if period == "hourly":
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%HZ")
-    return local.strftime(_PERIODS[period])
+    return local.strftime(_FORMATS[period])
 
 
 def _known(start: float, end: float, gaps: Sequence[tuple[float, float]]) -> bool:

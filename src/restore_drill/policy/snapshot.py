@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
@@ -14,9 +15,13 @@ from restore_drill.quantities import format_duration, format_instant
 def located(facts: Located) -> Finding:
     """A snapshot was found; what was stepped over on the way is remarked."""
     stepped = tuple(f"stepped over {name}: {why}" for name, why in facts.stepped_over)
+    newer = len(facts.times) - bisect_right(facts.times, facts.snapshot.taken_at.timestamp())
+    place = (
+        f"{newer} of {facts.points} {'is' if newer == 1 else 'are'} newer" if newer else f"the newest of {facts.points}"
+    )
     return Finding(
         expected="a complete snapshot",
-        actual=f"{facts.snapshot.id}, the newest of {facts.points}",
+        actual=f"{facts.snapshot.id}, {place}",
         notes=(*stepped, *facts.notes),
     )
 

@@ -34,6 +34,15 @@ def test_what_was_stepped_over_is_named_with_the_reason() -> None:
     assert finding.notes == ("stepped over y.db: its digest is not there yet, 2 min old", "a note")
 
 
+@pytest.mark.parametrize(
+    ("times", "place"),
+    [([-2, -1, 0], "the newest of 3"), ([-1, 0, 1], "1 of 3 is newer"), ([0, 1, 2], "2 of 3 are newer")],
+)
+def test_an_older_snapshot_is_not_called_the_newest(times: list[int], place: str) -> None:
+    found = located(facts(times=[NOW.timestamp() + HOUR * each for each in times]))
+    assert found.actual == f"20261123T030000Z, {place}"
+
+
 def test_the_bound_is_the_rpo_the_grace_and_the_copys_own_lag() -> None:
     bound, tolerance = rpo_bound(TARGET, COPY)
     assert (bound.total_seconds(), tolerance) == (1.75 * HOUR, "15 min grace, 30 min replication")
