@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from restore_drill.documents import read_document
+
 #: Bytes that a reference may have.
 MOST: Final = 16 << 20
 _LINE: Final = re.compile(r"[^:#\s][^:]*: \S.*")
@@ -66,17 +68,7 @@ def read(path: Path, name: str) -> Reference:
     Raises:
         ValueError: It cannot be read, or is no such list; the message says why.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MOST + 1)
-    except OSError as problem:
-        raise ValueError(f"the reference {name!r} cannot be read: {problem.strerror}") from problem
-    if len(data) > MOST:
-        raise ValueError(f"the reference {name!r} is larger than {MOST >> 20} MiB")
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as problem:
-        raise ValueError(f"the reference {name!r} is not UTF-8") from problem
+    text, data = read_document(path, f"the reference {name!r}", MOST)
     lines = []
     for number, line in enumerate(re.split("\r?\n", text), 1):
         if not line.strip() or line.startswith("#"):

@@ -1,0 +1,1 @@
+"""Recovery: the order in which targets are brought back, runbooks, and the documents that are drilled."""
