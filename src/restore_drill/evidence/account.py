@@ -10,6 +10,7 @@ from restore_drill.evidence import record
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.policy.snapshot import broken_bounds
+from restore_drill.sampling import identity_of, split
 
 if TYPE_CHECKING:
     from restore_drill.results import CaseResult
@@ -60,6 +61,28 @@ class DrillAccount(Recorded):
     planned: frozenset[PlannedCase]
     lines: list[dict[str, Any]] = field(default_factory=list)
     results: list[CaseResult] = field(default_factory=list)
+
+    @property
+    def of(self) -> str:
+        """The copy that it is about: of a slot for an older snapshot the one that it lies in."""
+        return split(self.copy)[0]
+
+    @property
+    def slot(self) -> int:
+        """The number of the slot, 0 for the drill of the newest (or of a named) snapshot."""
+        return split(self.copy)[1]
+
+    @property
+    def identity(self) -> str:
+        """By what its snapshot is known from run to run; ``""`` when it was not located."""
+        found = self.facts("locate").get("snapshot") or {}
+        keys = found.get("artifacts")
+        return identity_of(self.target.planned_copy(self.copy), keys[0], found["id"]) if keys else ""
+
+    def drawn(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was drawn for its slot, of all that was drawn of the copy; ``{}`` where nothing was."""
+        found: list[Mapping[str, Any]] = entry.get("drawn", [])
+        return found[self.slot - 1] if 0 < self.slot <= len(found) else {}
 
     @property
     def whole(self) -> bool:
@@ -119,7 +142,7 @@ class DrillAccount(Recorded):
 
     def gaps(self) -> list[tuple[float, float]]:
         """Gaps between recovery points that broke the bound."""
-        copy = self.target.copies_by_name[self.copy]
+        copy = self.target.planned_copy(self.copy)
         return broken_bounds(self.facts("locate").get("intervals", ()), self.target, copy)
 
 
@@ -133,7 +156,7 @@ def drills(run: Run, results: Mapping[PlannedCase, CaseResult]) -> dict[tuple[st
         key = (case.target, case.copy)
         if key not in accounts:
             target = run.plan.by_name[case.target]
-            planned = frozenset(each for each in target.cases() if each.copy == case.copy)
+            planned = frozenset(target.cases_of(case.copy))
             accounts[key] = DrillAccount(target, case.copy, planned, recorded.get(key, []))
         accounts[key].results.append(result)
     return accounts

@@ -17,6 +17,7 @@ from restore_drill.evidence.account import Recorded
 from restore_drill.evidence.drilled import achieved, keys, reached, snapshot, times
 from restore_drill.evidence.isolation import disposal, isolation
 from restore_drill.evidence.reading import FORM
+from restore_drill.sampling import split
 
 WITHOUT_A_WORD = "the run ended without a word"
 _REMEDY = "Find out what ended it (memory, a reboot, the pipeline's own deadline), and drill again."
@@ -88,8 +89,10 @@ def _case(case: str, detail: str) -> dict[str, Any]:
 def _drill(
     member: Mapping[str, Any], copy: str, left: _Left, cases: list[dict[str, Any]], marker: Mapping[str, Any]
 ) -> dict[str, Any]:
-    store = next((each["store"] for each in member["copies"] if each["copy"] == copy), "")
+    of, slot = split(copy)
+    store = next((each["store"] for each in member["copies"] if each["copy"] == of), "")
     points = left.facts("locate").get("points")
+    why = {"rule": "newest", "sample": 1, **({"population": points} if isinstance(points, int) else {})}
     found = {
         "target": member["target"],
         "copy": copy,
@@ -98,7 +101,7 @@ def _drill(
         "owner": member.get("owner"),
         "engine": member["engine"],
         **times(left.lines),
-        "why": {"rule": "newest", "sample": 1, **({"population": points} if isinstance(points, int) else {})},
+        "why": {"rule": "sampled", "of": of, "sample": 1} if slot else why,
         "objectives": {name: member[name] for name in ("rpo_seconds", "rto_seconds", "drill_every_seconds")},
         "achieved": achieved(left),
         "scope": "partial",

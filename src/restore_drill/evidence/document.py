@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from restore_drill.evidence import catalogued, surroundings
+from restore_drill.cases import SET_CASES
+from restore_drill.evidence import catalogued, older, surroundings
 from restore_drill.evidence.account import DrillAccount, worst
 from restore_drill.evidence.drilled import Earlier, case, drill
 from restore_drill.evidence.moments import stamp
@@ -73,9 +74,13 @@ def build(
     if run.options.shard and not course.planned and course.ended == "complete":
         verdict = Verdict.PASSED  # none of the plan's targets is in this shard: the others answer for them
     who = surroundings.operator()
+    together = _sets(run, results, who["host"])
+    sampled = older.samples(run, accounts, course.planned)
+    drills = [drill(run, account, course.earlier.get(key, Earlier()), who["host"]) for key, account in accounts.items()]
+    stripped = run.options.break_glass
     return {
         "form": FORM,
-        "run": _run(run, course, who),
+        "run": _run(run, course, who) | ({"break_glass": stripped.as_evidence(drills)} if stripped else {}),
         "catalogue": {"path": run.plan.catalogue, "sha256": run.plan.digest},
         "verdict": worst((verdict, Verdict.ERROR)) if course.problems else verdict,
         "problems": list(course.problems),
@@ -83,10 +88,10 @@ def build(
         "not_run": list(course.not_run),
         "population": catalogued.population(run.plan),
         "exceptions": catalogued.exceptions(run.plan, results, course.finished),
-        "drills": [
-            drill(run, account, course.earlier.get(key, Earlier()), who["host"]) for key, account in accounts.items()
-        ],
+        "drills": drills,
         "targets": _across(results),
+        **({"sets": together} if together else {}),
+        **({"samples": sampled} if sampled else {}),
     }
 
 
@@ -120,6 +125,14 @@ def _run(run: Run, course: Course, who: Mapping[str, str]) -> dict[str, Any]:
             "of_targets": len(run.plan.targets),
         }
     }
+
+
+def _sets(run: Run, results: Mapping[PlannedCase, CaseResult], host: str) -> list[dict[str, Any]]:
+    if not any(case.case in SET_CASES for case in results):
+        return []
+    from restore_drill.evidence.sets import sets
+
+    return sets(run, results, host)
 
 
 def _across(results: Mapping[PlannedCase, CaseResult]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.evidence import limits
+from restore_drill.evidence import limits, rehearsed
 from restore_drill.evidence.account import DrillAccount, Recorded
 from restore_drill.evidence.catalogued import objectives
 from restore_drill.evidence.isolation import disposal, isolation
@@ -24,6 +24,9 @@ CLOCK = (
     "first byte fetched to first query answered or last file written; queueing, waiting for another drill and our own "
     "checks excluded"
 )
+
+#: Why a snapshot was drilled that had not been drawn.
+PRUNED = "in place of one that was pruned meanwhile"
 
 #: Cases that ask a restored system what an application would; the engine's own checks and a tree's files are less.
 _QUESTIONS = ("rows", "query", "smoke", "check")
@@ -48,28 +51,29 @@ def drill(run: Run, account: DrillAccount, earlier: Earlier, host: str) -> dict[
     found = {
         "target": target.name,
         "copy": account.copy,
-        "store": target.copies_by_name[account.copy].store_name,
+        "store": target.planned_copy(account.copy).store_name,
         "tier": target.tier,
         "owner": target.model.owner,
         "engine": target.model.engine,
         "engine_version": engine_version(account),
         **times(account.lines),
-        "due": _due(earlier, target.drill_every),
+        "due": _due(earlier, target.drill_every) if not account.slot else None,
         "retest_of": dict(earlier.failed) if earlier.failed else None,
         "why": _why(run, account),
         "objectives": objectives(target),
-        "achieved": achieved(account),
+        "achieved": _of_older(achieved(account)) if account.slot else achieved(account),
         "scope": "whole" if account.whole else "partial",
         "depth": target.depth,
         "reached": reached(account),
         "verdict": account.verdict,
         "snapshot": snapshot(account),
-        "keys": list(dict.fromkeys(keys(account, target.copies_by_name[account.copy].decrypt))),
+        "keys": list(dict.fromkeys(keys(account, target.planned_copy(account.copy).decrypt))),
         "isolation": isolation(account, host),
         "disposal": disposal(account),
         "stages": account.measured,
         "cases": [case(result) for result in account.results],
-        "limits": limits.of(target, account.copy),
+        "runbook": rehearsed.runbook(account),
+        "limits": [*limits.of(target, account.copy), *rehearsed.limits(account)],
     }
     always = ("achieved", "keys", "stages", "cases", "limits")
     return {name: value for name, value in found.items() if name in always or value not in (None, "", {})}
@@ -145,8 +149,25 @@ def _due(earlier: Earlier, every: timedelta) -> dict[str, str] | None:
 
 def _why(run: Run, account: DrillAccount) -> dict[str, Any]:
     points = account.facts("locate").get("points")
+    if account.slot:
+        return _why_drawn(run.drawn(account.target.name, account.copy), account)
     rule = "named" if run.options.snapshot else "newest"
     return {"rule": rule, **({} if points is None else {"population": points}), "sample": 1, "seed": None}
+
+
+def _why_drawn(entry: Mapping[str, Any], account: DrillAccount) -> dict[str, Any]:
+    """Of how many older snapshots it was drawn, by which seed, and which claim it had."""
+    found: dict[str, Any] = {"rule": "sampled", "of": account.of, "sample": len(entry.get("drawn", ()))}
+    if entry and not entry.get("problem"):
+        found |= {"population": entry["population"]}
+        drawn = account.drawn(entry)
+        found |= {"drawn": drawn["why"] if account.identity in ("", drawn["identity"]) else PRUNED}
+    return {**found, "seed": entry.get("seed")}
+
+
+def _of_older(found: dict[str, Any]) -> dict[str, Any]:
+    """How old an older snapshot and its data are is no recovery point that was achieved."""
+    return {name: value for name, value in found.items() if name not in ("rpo_seconds", "newest_record_age_seconds")}
 
 
 def achieved(account: Recorded) -> dict[str, Any]:

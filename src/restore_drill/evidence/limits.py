@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from restore_drill import depth
+from restore_drill import depth, older
 from restore_drill.plan import PlannedTarget
 from restore_drill.registry import load
+from restore_drill.sampling import split
 
 
 def of(target: PlannedTarget, copy: str) -> list[str]:
     """The limits of a drill of one copy, one sentence each."""
-    planned = target.copies_by_name[copy]
+    planned = target.planned_copy(copy)
+    of_older, target = split(copy)[1], target.drilled_as(copy)
     expect = target.model.expect
     supported: frozenset[str] = load("engines", target.model.engine).checks
     not_run = target.not_run(copy)
     found = depth.limits(target.model, [(case.case, case.detail) for case in not_run])
+    if of_older:
+        found.append(older.LIMIT)
+        found += [f"expect.newest_only: {', '.join(expect.newest_only)}"] if expect.newest_only else []
     if planned.checksum.mode == "pinned":
         found.append("the digest was pinned at the first drill: not checked against its origin")
     if planned.checksum.provider:
@@ -26,7 +31,7 @@ def of(target: PlannedTarget, copy: str) -> list[str]:
         found.append("frozen: the snapshot's age is not judged")
     if "integrity" in supported and expect.integrity != "full":
         found.append(f"integrity checked {expect.integrity.upper()}")
-    if "structure" in supported and expect.structure == "off":
+    if "structure" in supported and expect.structure == "off" and not of_older:
         found.append("structure is not compared with earlier drills")
     if "rows" in supported and not expect.rows:
         found.append("no table has a row-count rule")

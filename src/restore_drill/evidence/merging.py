@@ -13,6 +13,7 @@ from typing import Any
 from restore_drill.errors import UsageProblem
 from restore_drill.evidence import surroundings
 from restore_drill.evidence.reading import FORM
+from restore_drill.plan_file import PlanFile
 from restore_drill.quantities import format_duration
 from restore_drill.sharding import shard_of
 
@@ -49,7 +50,14 @@ class Part:
         return f"shard {self.shard['index']} of {self.shard['total']}"
 
 
-def merge(parts: Sequence[Part], *, run: str, expect: int = 0, problems: Iterable[str] = ()) -> dict[str, Any]:
+def merge(
+    parts: Sequence[Part],
+    *,
+    run: str,
+    expect: int = 0,
+    problems: Iterable[str] = (),
+    planned: PlanFile | None = None,
+) -> dict[str, Any]:
     """Join the evidence of shards.
 
     Args:
@@ -57,22 +65,26 @@ def merge(parts: Sequence[Part], *, run: str, expect: int = 0, problems: Iterabl
         run: The id of the joined document.
         expect: How many shards there must be; 0 for as many as they say themselves.
         problems: What else is wrong with the whole, such as a report that could not be read.
+        planned: The plan file that they followed; it tells what a shard that is missing had.
 
     Raises:
-        UsageProblem: They are not parts of one plan, or one of them is there twice.
+        UsageProblem: They are not parts of one plan, or of another one than the file, or one of them is there twice.
     """
     for part in parts:
         _check(part)
     parts = sorted(parts, key=lambda part: int(part.shard["index"]))
     _check_one_plan(parts, expect)
+    if planned is not None:
+        _check_planned(parts, planned)
     _check_apart(parts)
     missing = sorted(set(range(1, parts[0].shard["total"] + 1)) - {part.shard["index"] for part in parts})
     documents = [part.document for part in parts]
     found = [f"{part}: {problem}" for part in parts for problem in part.document["problems"]]
-    found += [_absence(index, parts[0]) for index in missing]
+    found += [_absence(index, parts, planned) for index in missing]
     found += _stale(parts)
     found += problems
     verdicts = [part.document["verdict"] for part in parts]
+    samples = _in_order(documents, "samples")
     return {
         "form": FORM,
         "run": _run(parts, run, missing),
@@ -85,6 +97,8 @@ def merge(parts: Sequence[Part], *, run: str, expect: int = 0, problems: Iterabl
         "exceptions": _exceptions(documents),
         "drills": _in_order(documents, "drills"),
         "targets": _in_order(documents, "targets"),
+        **({"sets": sets} if (sets := [each for part in documents for each in part.get("sets", ())]) else {}),
+        **({"samples": samples} if samples else {}),
     }
 
 
@@ -109,6 +123,12 @@ def _check_one_plan(parts: Sequence[Part], expect: int) -> None:
                 part,
                 f"All shards must drill the same commit with the same arguments; {first} is in {first.where}.",
             )
+
+
+def _check_planned(parts: Sequence[Part], planned: PlanFile) -> None:
+    for part in parts:
+        if part.shard.get("plan_file") != planned.digest:
+            raise _refused(f"{part} followed another plan file, or none", part, "Give the file that all shards got.")
 
 
 def _check_apart(parts: Sequence[Part]) -> None:
@@ -136,10 +156,18 @@ def _refused(cause: str, part: Part, remedy: str) -> UsageProblem:
 # --- the parts of a document ------------------------------------------------------------------------------------------
 
 
-def _absence(index: int, other: Part) -> str:
+def _absence(index: int, parts: Sequence[Part], planned: PlanFile | None) -> str:
     """What is not known of a shard that is missing, by name."""
-    total = other.shard["total"]
-    names = [each["target"] for each in other.document["population"] if shard_of(each["target"], total) == index]
+    total = parts[0].shard["total"]
+    everything = [each["target"] for each in parts[0].document["population"]]
+    if planned is not None:
+        names = [name for name, shard in planned.assignment(total).items() if shard == index]
+    elif "plan_file" in parts[0].shard:  # without the file, all that is known is what no other shard drilled
+        drilled = {drill["target"] for part in parts for drill in part.document["drills"]}
+        left = ", ".join(name for name in everything if name not in drilled)
+        return f"shard {index} of {total} is missing: --plan FILE names its targets, which are among: {left or 'none'}"
+    else:
+        names = [name for name in everything if shard_of(name, total) == index]
     its = f"as far as they were selected: {', '.join(names)}" if names else "it has none of the catalogue's"
     return f"shard {index} of {total} is missing: nothing is known of its targets ({its})"
 
@@ -176,18 +204,34 @@ def _run(parts: Sequence[Part], run: str, missing: Sequence[int]) -> dict[str, A
         "merged_from": [part.run["id"] for part in parts],
         "shards": {"total": first.shard["total"], "plan": first.shard["plan"], "missing": list(missing)},
     }
+    if stripped := [part.run["break_glass"] for part in parts if "break_glass" in part.run]:
+        found["break_glass"] = _break_glass(stripped)
     machines = [part.run["machine"] for part in parts if "machine" in part.run]
     if machines and all(machine == machines[0] for machine in machines):
         found["machine"] = dict(machines[0])  # of several kinds, each drill's own evidence tells
     return found
 
 
+def _break_glass(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How the shards were stripped, and what opened what in all of them."""
+    opened: dict[str, list[str]] = {}
+    for each in found:
+        for key, what in each["opened"].items():
+            opened.setdefault(key, []).extend(what)
+    return {
+        "environment": sorted({name for each in found for name in each["environment"]}),
+        "removed": max(each["removed"] for each in found),
+        "escrow": {name: places for each in found for name, places in each["escrow"].items()},
+        "opened": opened,
+    }
+
+
 def _without_shard(arguments: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for argument in arguments:
-        if kept and kept[-1] == "--shard":
+        if kept and kept[-1] in ("--shard", "--plan"):
             kept[-1] = ""
-        elif not argument.startswith("--shard="):
+        elif not argument.startswith(("--shard=", "--plan=")):
             kept.append(argument)
     return [argument for argument in kept if argument]
 
@@ -232,7 +276,7 @@ def _exceptions(documents: Sequence[Document]) -> list[Document]:
 def _in_order(documents: Sequence[Document], part: str) -> list[Document]:
     """Drills, or targets, in the catalogue's order."""
     order = {member["target"]: place for place, member in enumerate(_population(documents))}
-    found = [each for document in documents for each in document[part]]
+    found = [each for document in documents for each in document.get(part, ())]
     return sorted(found, key=lambda each: order.get(each["target"], len(order)))
 
 

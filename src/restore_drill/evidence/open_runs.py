@@ -31,6 +31,8 @@ _NEEDED = frozenset({
     "run", "started", "estate", "operator", "arguments", "process", "patience_seconds", "reports", "catalogue",
     "planned", "of_cases", "exceptions", "population",
 })  # fmt: skip
+#: What reading a document of another shape than ours raises.
+MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 #: Seconds after which a run of another machine, whose process cannot be asked after, is taken for dead; at least.
 _PATIENCE = 86400.0
 
@@ -109,11 +111,17 @@ def claim_dead(state: State, now: float, *, but: str = "") -> list[dict[str, Any
         if name == name_of(but):
             continue
         raw = state.read(name)
-        if raw is None or not _is_dead(_decode(raw, name, state), now):
+        if raw is None:
             continue
-        marker = _claim(state, name, now)
-        if marker is not None:
-            found.append(marker)
+        marker = _decode(raw, name, state)
+        try:
+            if not _is_dead(marker, now):
+                continue
+        except MISSHAPEN as problem:
+            raise damaged(name, state) from problem
+        claimed = _claim(state, name, now)
+        if claimed is not None:
+            found.append(claimed)
     return found
 
 
@@ -188,13 +196,18 @@ def _decode(raw: bytes, name: str, state: State) -> dict[str, Any]:
         marker = json.loads(raw)
         known = marker["version"] == _VERSION and marker["run"] and marker["process"] and marker.keys() >= _NEEDED
         known = known and datetime.fromisoformat(marker["started"]).tzinfo is not None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+    except MISSHAPEN:
         known = False
     if not known:
-        raise CouldNotVerify(
-            "the marker of a run under way is damaged, or of another release",
-            looked_at=f"{state.where()}/{name}",
-            remedy="Find out what became of that run, then remove the file.",
-        )
+        raise damaged(name, state)
     found: dict[str, Any] = marker
     return found
+
+
+def damaged(name: str, state: State) -> CouldNotVerify:
+    """What is said of a marker that does not hold what it must."""
+    return CouldNotVerify(
+        "the marker of a run under way is damaged, or of another release",
+        looked_at=f"{state.where()}/{name}",
+        remedy="Find out what became of that run, then remove the file.",
+    )

@@ -63,6 +63,22 @@ def test_all_shards_together_say_what_one_run_says(order: tuple[int, ...]) -> No
     assert run["finished"] == max(shard(index)["run"]["finished"] for index in (1, 2, 3))
 
 
+def test_how_shards_were_stripped_is_joined() -> None:
+    found = parts(1, 2, 3)
+    for number, part in enumerate(found[:2]):
+        part.document["run"]["break_glass"] = {
+            "environment": ["A", f"B{number}"], "removed": number, "escrow": {f"db-{number}/nas": ["age: file:/k"]},
+            "opened": {"key": [f"db-{number}/nas"]},
+        }  # fmt: skip
+    joined = merge(found, run="joined")
+    jsonschema.validate(joined, schema())
+    assert joined["run"]["break_glass"] == {
+        "environment": ["A", "B0", "B1"], "removed": 1, "opened": {"key": ["db-0/nas", "db-1/nas"]},
+        "escrow": {"db-0/nas": ["age: file:/k"], "db-1/nas": ["age: file:/k"]},
+    }  # fmt: skip
+    assert "break_glass" not in merge(parts(1, 2, 3), run="joined")["run"]
+
+
 def test_an_exception_is_as_the_shard_saw_it_that_drilled_its_target() -> None:
     joined = merge(parts(1, 2, 3), run="joined")
     assert {each["id"]: each["state"] for each in joined["exceptions"]} == {"EX-1": "in force", "EX-2": "stale"}
@@ -144,3 +160,15 @@ def test_a_copy_that_two_shards_drilled_is_refused() -> None:
 def test_arguments_are_those_of_the_whole(arguments: list[str]) -> None:
     joined = merge([changed(1, arguments=arguments), *parts(2, 3)], run="joined")
     assert joined["run"]["arguments"] == ["drills/", "-k", "critical"]
+
+
+def test_sets_of_every_shard_are_there() -> None:
+    found = parts(1, 2, 3)
+    assert "sets" not in merge(found, run="joined")
+    for part in found[1:]:
+        name = f"shop-{part.shard['index']}"
+        told = {"set": name, "target": "db-002", "scope": "whole", "verdict": "passed", "within_seconds": 300.0}
+        part.document["sets"] = [{**told, "members": [{"target": "db-002", "copy": "nas"}]}]
+    joined = merge(found, run="joined")
+    jsonschema.validate(joined, schema())
+    assert [each["set"] for each in joined["sets"]] == ["shop-2", "shop-3"]

@@ -1,0 +1,1 @@
+"""Sets: targets that are brought back together, to a common moment, and judged together."""
