@@ -306,7 +306,7 @@ def test_the_document_is_followed(tmp_path: Path) -> None:
     commands = follow(
         DOCUMENT, project.root, {**variables, "PATH": f"{project.root / 'bin'}{os.pathsep}{variables['PATH']}"}
     )
-    assert sum(command.startswith("restore-drill merge") for command in commands) == 2
+    assert sum(command.startswith("restore-drill merge") for command in commands) == 3
 
 
 def test_the_documents_pipelines_do_what_it_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
 from restore_drill.cases import BY_FUNCTION, CASES, ORDER, OWNER
+from restore_drill.catalogue.keeping import ExpiryRule
 from restore_drill.model import Stage
 from restore_drill.plan import OTHER_TABLES, PlannedCase, PlannedTarget, sort_key
 from restore_drill.results import CaseResult, Verdict, text
@@ -71,6 +73,8 @@ def test_only_a_copy_with_chains_has_a_chain_case() -> None:
 
 def test_cases_across_copies_exist_when_there_is_something_to_ask() -> None:
     two = planned_copy("nas", retention={"daily": 7}), planned_copy("offsite")
+    removed = (replace(two[0], expiry=ExpiryRule(keep_last=3)), two[1])
+    assert shorts(planned_target(*removed), "") == ["3-2-1", "agree", "retention", "expiry"]
     exceptions = (EXCEPTION,)
     assert shorts(planned_target(*two, exceptions=exceptions), "") == ["3-2-1", "agree", "retention", "exceptions"]
     assert shorts(planned_target(three_two_one=False), "") == []

@@ -36,7 +36,41 @@ def test_a_shard_is_read() -> None:
     assert parse("auto", {"CI_NODE_TOTAL": "1"}) == Shard(1, 1)
 
 
-@pytest.mark.parametrize("text", ["", "0/5", "6/5", "2", "2/5/6", "-1/5", "a/b", "2/0", " 2/5", "AUTO"])
+def test_a_pod_counts_from_0_and_is_told_of_how_many() -> None:
+    pod = {"JOB_COMPLETION_INDEX": "0"}
+    assert parse("auto/8", pod) == parse("auto", pod, 8) == Shard(1, 8)
+    assert parse("auto/8", {"JOB_COMPLETION_INDEX": "7"}) == Shard(8, 8)
+    assert parse("auto/4", {"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}) == Shard(4, 4)
+    assert parse("auto", {"CI_NODE_INDEX": "4", "CI_NODE_TOTAL": "4"}, 4) == Shard(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "said"),
+    [
+        ("auto", {"JOB_COMPLETION_INDEX": "0"}, "does not say of how many: write auto/8"),
+        ("auto/8", {"JOB_COMPLETION_INDEX": "8"}, "JOB_COMPLETION_INDEX=8 is none of 8"),
+        ("auto/8", {"JOB_COMPLETION_INDEX": "-1"}, "JOB_COMPLETION_INDEX=-1 is none of 8"),
+        ("auto/8", {"JOB_COMPLETION_INDEX": "1", "CI_NODE_INDEX": "1"}, "both JOB_COMPLETION_INDEX and CI_NODE_INDEX"),
+        ("auto/8", {"CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "4"}, "CI_NODE_TOTAL=4, and there are 8 shards"),
+        ("auto/0", {"JOB_COMPLETION_INDEX": "0"}, "does not say of how many"),
+    ],
+)
+def test_a_pipeline_that_is_ambiguous_is_refused(text: str, environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse(text, environment)
+
+
+def test_with_a_plan_file_it_decides_and_not_the_name() -> None:
+    shard = Shard(2, 3, "ab" * 32, {"mail": 2, "wiki": 1}, "cd" * 32)
+    assert shard_of("mail", 3) == 3 and shard.drills("mail")
+    assert not shard.drills("wiki") and not shard.drills("crm"), "what it does not name is in no shard"
+    assert shard.as_evidence() == {"index": 2, "total": 3, "plan": "ab" * 32, "plan_file": "cd" * 32}
+    assert "plan_file" not in Shard(2, 3, "ab" * 32).as_evidence()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0/5", "6/5", "2", "2/5/6", "-1/5", "a/b", "2/0", " 2/5", "AUTO", "auto/", "auto/x"]
+)
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write 2/5"):
         parse(text, {"CI_NODE_INDEX": "3", "CI_NODE_TOTAL": "4"})
@@ -53,3 +87,4 @@ def test_a_plan_is_known_by_its_catalogue_and_its_selection() -> None:
     one = plan_digest("ab" * 32, selection)
     assert one == plan_digest("ab" * 32, selection[::-1])
     assert len({one, plan_digest("cd" * 32, selection), plan_digest("ab" * 32, selection[:1])}) == 3
+    assert plan_digest("ab" * 32, selection, "levelled/1") != one

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from restore_drill.catalogue.load import load
-from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
+from restore_drill.cli import add_catalogue, dr_plan, find_catalogue, unknown_target
+from restore_drill.errors import UsageProblem
 from restore_drill.evidence import limits
 from restore_drill.lifecycle import fit_demo
-from restore_drill.plan import PlannedTarget
+from restore_drill.plan import Plan, PlannedTarget
 from restore_drill.quantities import format_duration, format_size
 
 
@@ -18,16 +21,56 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     add_catalogue(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument("target", nargs="*", help="only these targets")
+    parser.add_argument("--tier", metavar="NAME", action="append", default=[], help="only targets of this tier")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="write a plan for several machines, which pytest --plan FILE follows"
+    )
+    parser.add_argument(
+        "--shards", metavar="N", type=int, help="for so many machines (default: as many as the runs say; --cost: 1)"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="of --out, --cost: ask stores for the size of what was never drilled"
+    )
+    parser.add_argument("--cost", action="store_true", help="print what drilling all of it takes a month, and costs")
+    parser.add_argument(
+        "--price",
+        metavar="NAME=PRICE",
+        action="append",
+        default=[],
+        help="of --cost: beside the catalogue's prices, such as machine_hour=0.12 or offsite.egress_gb=0.05",
+    )
+    parser.add_argument(
+        "--samples", metavar="N", type=int, default=0, help="of --cost: with N older snapshots a drill (sample:N)"
+    )
+    dr_plan.add_options(parser)
+    parser.add_argument(
+        "target", nargs="*", help=f"only these targets; or the word {dr_plan.WORD}: the plan for a disaster"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every target with its objectives, copies, cases and limits."""
+    if dr_plan.asked_for(arguments):
+        return dr_plan.run(arguments)
     plan = fit_demo(load(find_catalogue(arguments)))
     unknown = [name for name in arguments.target if name not in plan.by_name]
     if unknown:
         raise unknown_target(plan, unknown[0])
     targets = [target for target in plan.targets if not arguments.target or target.name in arguments.target]
+    if arguments.tier:
+        targets = _of_tiers(plan, targets, arguments.tier)
+    if arguments.out and arguments.cost:
+        raise UsageProblem(
+            "--out writes a plan, and --cost prints what it costs", remedy="Use one, and then the other."
+        )
+    if arguments.out:
+        from restore_drill.cli import plan_out
+
+        return plan_out.write(plan, targets, arguments)
+    if arguments.cost:
+        from restore_drill.cli import plan_cost
+
+        return plan_cost.tell(plan, targets, arguments)
     if arguments.json:
         print(json.dumps([_as_json(target) for target in targets], indent=1))
         return 0
@@ -40,6 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
     for note in plan.notes:
         print(f"note: {note}")
     return 0
+
+
+def _of_tiers(plan: Plan, targets: Sequence[PlannedTarget], tiers: Sequence[str]) -> list[PlannedTarget]:
+    for tier in tiers:
+        if tier not in plan.tiers:
+            known = ", ".join(plan.tiers)
+            raise UsageProblem(f"there is no tier {tier!r}", looked_at=plan.catalogue, remedy=f"There are {known}.")
+    return [target for target in targets if target.tier in tiers]
 
 
 def _print(target: PlannedTarget) -> None:

@@ -9,6 +9,7 @@ import pytest
 from restore_drill.cases import BY_FUNCTION
 from restore_drill.plan import Plan, PlannedCase, PlannedTarget, sort_key
 from restore_drill.pytest_support.naming import OWN, CaseDirectory, case_id
+from restore_drill.pytest_support.older import OlderSnapshots
 from restore_drill.run import RunOptions
 
 #: Where the case that an item stands for is kept.
@@ -22,13 +23,20 @@ class Collection:
         plan: What the run may do.
         options: What the person asked for; some cases make no sense with some options.
         directory: Finds cases by node id.
+        older: Makes the cases of older snapshots, where any are drilled.
     """
 
-    def __init__(self, plan: Plan, options: RunOptions, directory: CaseDirectory) -> None:
+    def __init__(
+        self, plan: Plan, options: RunOptions, directory: CaseDirectory, older: OlderSnapshots | None = None
+    ) -> None:
         self._plan = plan
+        self._older = older
         self._directory = directory
         self._by_short: dict[str, list[tuple[PlannedCase, PlannedTarget]]] = {}
+        shard = options.shard if options.shard and options.shard.whole else None
         for target in plan.targets:
+            if shard is not None and not shard.drills(target.name):
+                continue  # of ten thousand targets, collecting all took each shard longer than most drills
             for case in target.cases():
                 if applies(case, options):
                     self._by_short.setdefault(case.case, []).append((case, target))
@@ -43,7 +51,8 @@ class Collection:
         standard = BY_FUNCTION.get(metafunc.function.__name__)
         marker = metafunc.definition.get_closest_marker("target")
         if marker is None and standard is not None:
-            self._parametrize(metafunc, self._by_short.get(standard.short, []))
+            beside = self._older.by_case.get(standard.short, []) if self._older is not None else []
+            self._parametrize(metafunc, [*self._by_short.get(standard.short, []), *beside])
         elif marker is not None:
             self._parametrize(metafunc, self._own(metafunc, marker))
         else:

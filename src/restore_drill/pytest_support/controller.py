@@ -13,6 +13,7 @@ from restore_drill import lifecycle
 from restore_drill.errors import RestoreDrillError, UsageProblem
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
+from restore_drill.pytest_support import heap
 from restore_drill.pytest_support.naming import CaseDirectory
 from restore_drill.pytest_support.reports import ask_for_junit, put
 from restore_drill.pytest_support.sharding import SHARDING
@@ -202,7 +203,8 @@ class Controller:
             self._report_not_run()
             if not self.planned and self._status != pytest.ExitCode.OK:
                 self.incomplete.append("no drill was selected, and none was run")
-            self._conclude()
+            with heap.growing():
+                self._conclude()
             self._tell_status(session)
         try:
             yield
@@ -238,7 +240,8 @@ class Controller:
         known = len(self.problems)
         self._write_junit(junit, place)
         whole = len(self.problems) == known
-        self.recording.finish(whole)
+        with heap.growing():
+            self.recording.finish(whole)
         self._tell_status(session)
         return whole
 

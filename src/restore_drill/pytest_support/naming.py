@@ -10,9 +10,12 @@ from dataclasses import replace
 
 from restore_drill.cases import BY_FUNCTION, CASES
 from restore_drill.plan import Plan, PlannedCase
+from restore_drill.sampling import MARK, slot_of
 
 #: The short name under which a user's own cases stand in evidence.
 OWN = "own"
+#: The id of a case of an older snapshot; no name of a catalogue has the mark in it.
+_SLOT = re.compile(rf"(?P<before>[^{MARK}]+){MARK}(?P<number>[1-9][0-9]*)(?P<after>(?:/.*)?)", re.DOTALL)
 _NODE = re.compile(r"(?P<path>.*?)::(?P<function>[^\[]+)\[(?P<id>.*)\]", re.DOTALL)
 
 
@@ -53,7 +56,11 @@ class CaseDirectory:
         if match is None:
             return None
         if match["function"] in BY_FUNCTION:
-            return self._standard.get((match["function"], match["id"]))
+            slot = _SLOT.fullmatch(match["id"]) if MARK in match["id"] else None
+            if slot is None:
+                return self._standard.get((match["function"], match["id"]))
+            case = self._standard.get((match["function"], slot["before"] + slot["after"]))
+            return replace(case, copy=slot_of(case.copy, int(slot["number"]))) if case is not None else None
         return self._own(match["function"], match["id"])
 
     def tier(self, case: PlannedCase) -> str:

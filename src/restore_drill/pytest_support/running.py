@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Generator
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from restore_drill.ahead import Ahead, Task
+from restore_drill.cases import SET_CASES
 from restore_drill.drill import StageBroken
 from restore_drill.errors import BackupFailed, Blocked
 from restore_drill.model import Stage, Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.printable import printable_values
+from restore_drill.pytest_support import heap
 from restore_drill.pytest_support.collection import CASE
 from restore_drill.pytest_support.naming import OWN, CaseDirectory
 from restore_drill.pytest_support.progress import SharedProgress
@@ -23,6 +24,7 @@ from restore_drill.pytest_support.verdicts import TOLD, briefly, failed, passed
 from restore_drill.pytest_support.view import CaseView, written
 from restore_drill.results import CaseResult, text
 from restore_drill.sandboxes import launcher
+from restore_drill.sandboxes.base import Disposal
 from restore_drill.sandboxes.directory import close_all
 from restore_drill.secrets import redact
 from restore_drill.target_drill import TargetDrill
@@ -37,6 +39,8 @@ _BEARS = pytest.StashKey[bool]()
 #: What a standard case uses, as pytest has it: any other fixture comes before the drill.
 _ONLY = frozenset({"drill", "request"})
 _PLUGIN = "restore_drill.pytest_plugin"
+#: Cases of the user's own, and of sets, restore and ask in this process: no other one drills meanwhile.
+_LIVE = SET_CASES | {OWN}
 
 
 class Running:
@@ -46,11 +50,18 @@ class Running:
         self._run = run
         self._directory = directory
         self._selected: dict[str, list[PlannedCase]] = {}
+        self._passed: set[PlannedCase] = set()
         self._whole: TargetDrill | None = None
         self._ahead: Ahead | None = None
         self._shortens = False
         #: Seconds for which the case under way waited for what another process measures.
         self._waited = 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Items stay."""
+        with heap.growing():
+            return (yield)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected: it decides what is measured and who bears a cause."""
@@ -64,13 +75,13 @@ class Running:
             if self._ahead is None:
                 launcher.prestart()  # it is ready by the time that the first snapshot is located
             self._shortens = _may_shorten(session.config)
-            gc.freeze()  # thousands of items live as long as the session: looking at them again and again is in vain
+            heap.keep()
 
     def _plan_ahead(self) -> Ahead | None:
-        """Have drills done ahead, where there are several; one with a case of the user's own needs the live system."""
+        """Have drills done ahead, where there are several; some cases need what was restored while it is alive."""
         tasks, own = [], 0
         for name, cases in self._selected.items():
-            if any(case.case == OWN for case in cases):
+            if any(case.case in _LIVE for case in cases):
                 own += 1
             else:
                 tasks.append(Task(self._run.plan.by_name[name], frozenset(cases), after=own))
@@ -100,8 +111,13 @@ class Running:
         if self._whole is None or self._whole.target.name != name:
             self._leave()
             self._whole = TargetDrill(self._run.plan.by_name[name], self._run, self._selected.get(name, ()))
+            self._whole.selected_of = self._may_bear
             self._adopt(self._whole)
         return self._whole
+
+    def _may_bear(self, target: str) -> list[PlannedCase]:
+        """The selected cases of a target that may bear a cause: one that has passed does not."""
+        return [case for case in self._selected.get(target, ()) if case not in self._passed]
 
     def _adopt(self, whole: TargetDrill) -> None:
         """Take over what was measured ahead; without that, this process measures."""
@@ -175,6 +191,8 @@ class Running:
             problem = call.excinfo.value
             if isinstance(problem, StageBroken):
                 problem = self._bear(item, problem)
+            if case.case in SET_CASES - {"set"} and self._whole is not None:
+                item.stash[_BEARS] = self._whole.set_drill(case.detail.partition("/")[0]).is_broken
             return failed(case, problem, report)
         if call.when == "call":
             return passed(case, item.stash[_VIEW].finding)
@@ -187,6 +205,7 @@ class Running:
             self._whole.outcomes[case.copy].add(case, result.verdict, result.message)
         report.restore_drill = redacted(result.to_wire())  # type: ignore[attr-defined]
         if result.verdict is Verdict.PASSED:
+            self._passed.add(case)
             return
         message = redact(text(result))
         if result.verdict is Verdict.EXCEPTED:
@@ -220,18 +239,15 @@ class Running:
         drill = self._whole.drill(here.copy) if here.copy else None
         leaving = following is None or (following.target, following.copy) != (here.target, here.copy)
         if following is None or following.target != here.target:
+            whole = self._whole
             self._leave()
+            if here.case != "set-disposed":
+                _require_gone(whole.left_of_sets())
         elif leaving and here.copy:
             self._whole.leave(here.copy)
         # A drill that was done ahead is disposed of long before its last case.
-        if leaving and drill is not None and drill.disposal and drill.disposal.left and here.case != "disposed":
-            disposal = drill.disposal
-            raise BackupFailed(
-                f"{len(disposal.left)} thing(s) of the restored copy could not be removed: {disposal.reason}",
-                remedy="Remove them by hand: they are a copy of production data.",
-                stage=Stage.DISPOSE,
-                details=disposal.left,
-            )
+        if leaving and drill is not None and drill.disposal and here.case != "disposed":
+            _require_gone(drill.disposal)
 
     def pytest_sessionfinish(self) -> None:
         """Dispose of what an interruption left."""
@@ -244,17 +260,27 @@ class Running:
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
         """Nobody need look through a run's objects once more on the way out, which takes half a second of thousands."""
-        gc.freeze()
+        heap.keep()
 
     def _leave(self) -> None:
         whole, self._whole = self._whole, None
         if whole is None:
             return
         whole.close()
-        if self._ahead is not None and any(case.case == OWN for case in self._selected[whole.target.name]):
+        if self._ahead is not None and any(case.case in _LIVE for case in self._selected[whole.target.name]):
             self._ahead.left()
         del whole  # or it would be kept for good
-        _settle_memory()
+        heap.settle()
+
+
+def _require_gone(disposal: Disposal) -> None:
+    if disposal.left:
+        raise BackupFailed(
+            f"{len(disposal.left)} thing(s) of the restored copy could not be removed: {disposal.reason}",
+            remedy="Remove them by hand: they are a copy of production data.",
+            stage=Stage.DISPOSE,
+            details=disposal.left,
+        )
 
 
 def _uses_only_ours(item: pytest.Function) -> bool:
@@ -270,16 +296,6 @@ def _may_shorten(config: pytest.Config) -> bool:
     # The last one of these is called first.
     modules = [impl.function.__module__ for impl in config.hook.pytest_runtest_setup.get_hookimpls()]
     return all(module.startswith("_pytest.") for module in modules[: modules.index(_PLUGIN)])
-
-
-def _settle_memory() -> None:
-    """Have the garbage collector look at what has come since the last time, and never again at what is left of it.
-
-    Items, reports and JUnit's nodes live as long as the session: thousands of cases make hundreds of thousands of
-    objects, and looking through all of them again and again takes longer than judging.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _may_go_ahead(config: pytest.Config) -> bool:

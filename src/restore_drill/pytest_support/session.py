@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.plan import Plan
 from restore_drill.pytest_support.collection import Collection
 from restore_drill.pytest_support.naming import CaseDirectory
+from restore_drill.pytest_support.older import OLDER, OlderSnapshots, sampling_of
 from restore_drill.pytest_support.sharding import SHARDING, Sharding, shard_of
 from restore_drill.run import Run, RunOptions, new_run_id
 
 if TYPE_CHECKING:
+    from restore_drill.break_glass import BreakGlass
     from restore_drill.recording import Recording
 
 
@@ -50,12 +52,13 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
         pytest.exit(str(problem), returncode=COULD_NOT_VERIFY)
     except RestoreDrillError as problem:
         raise pytest.UsageError(f"\n{problem}") from None
+    plan, stripped = _stripped(config, plan)
     try:
         plan = fit_demo(plan)
     except CouldNotVerify as problem:
-        refused = "" if config.option.collectonly else _recording(config, _run(config, plan)).refuse(problem)
+        refused = "" if config.option.collectonly else _recording(config, _run(config, plan, stripped)).refuse(problem)
         pytest.exit(refused or str(problem), returncode=COULD_NOT_VERIFY)
-    run = _run(config, plan)
+    run = _run(config, plan, stripped)
     handover = Handover(plan, run.id, run.directory, run.options)
     directory = CaseDirectory(plan)
     raise_on_sigterm()
@@ -68,8 +71,20 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
     _register_running(config, run, directory)
 
 
-def _run(config: pytest.Config, plan: Plan) -> Run:
-    run = Run("", Path(), plan, _options(config, plan))
+def _stripped(config: pytest.Config, plan: Plan) -> tuple[Plan, BreakGlass | None]:
+    """Take everything away that a break-glass run must do without, before anything could use it."""
+    if not config.getoption("--break-glass"):
+        return plan, None
+    from restore_drill.break_glass import begin
+
+    try:
+        return begin(plan, os.environ)
+    except RestoreDrillError as problem:
+        raise pytest.UsageError(str(problem)) from None
+
+
+def _run(config: pytest.Config, plan: Plan, stripped: BreakGlass | None) -> Run:
+    run = Run("", Path(), plan, replace(_options(config, plan), break_glass=stripped))
     run.id = new_run_id(run.clock())
     run.directory = Path(plan.reports) / run.id
     return run
@@ -100,12 +115,17 @@ def _register_running(config: pytest.Config, run: Run, directory: CaseDirectory)
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     # The name tells the controller whom to stop; see stopping.stop_workers.
     run.progress = SharedProgress(run.directory, f"{worker.get('workerid', 'main')}.{os.getpid()}")
-    collection = Collection(run.plan, run.options, directory)
+    older = None
+    if run.options.sampling is not None:
+        older = OlderSnapshots(run, directory, only_collected=config.option.collectonly)
+    collection = Collection(run.plan, run.options, directory, older)
     if worker:
         run.progress.end()  # be known to the controller from the first moment
     config.pluginmanager.register(collection, "restore-drill-collection")
     if run.options.shard:
-        config.pluginmanager.register(Sharding(run.options.shard, directory), SHARDING)
+        config.pluginmanager.register(Sharding(run.options.shard, directory, run.plan.by_name), SHARDING)
+    if older is not None:  # registered behind the others: it is asked when they have chosen
+        config.pluginmanager.register(older, OLDER)
     config.pluginmanager.register(Running(run, directory), "restore-drill-running")
 
 
@@ -123,6 +143,7 @@ def _options(config: pytest.Config, plan: Plan) -> RunOptions:
         work_dir=config.getoption("--work-dir"),
         fresh_sandboxes=config.getoption("--fresh-sandboxes"),
         shard=shard_of(config, plan),
+        sampling=sampling_of(config),
         concurrency=workers if isinstance(workers, int) and workers > 0 else len(config.getoption("tx", None) or [0]),
     )
 

@@ -18,8 +18,11 @@ from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
 from restore_drill.pytest_support.progress import Watcher
 from restore_drill.quantities import format_duration, format_size
 from restore_drill.results import CaseResult, text
+from restore_drill.sampling import told
 from restore_drill.secrets import redact
 
+#: Copies of whose older snapshots is told at the end.
+_OLDER = 20
 _DEMO = "DEMO ESTATE (made by fixtures/; no backup of yours was looked at)"
 
 
@@ -57,6 +60,8 @@ class Terminal:
         lines.append(f"catalogue: {plan.catalogue} ({len(plan.targets)} targets), state: {plan.state.url}")
         key = plan.ledger.key
         lines.append(f"ledger: signed by {key}" if key else "ledger: UNSIGNED, the catalogue names no key (ledger.key)")
+        stripped = self._controller.run.options.break_glass
+        lines += [stripped.described()] if stripped else []
         lines += [f"LEFT OUT of the demo: {name}: {why}" for name, why in plan.left_out]
         shallow = [f"{target.name} {target.depth}" for target in plan.targets if not target.is_full]
         lines += [f"DEPTH: not everything is restored of {', '.join(shallow)}"] if shallow else []
@@ -234,6 +239,7 @@ class Terminal:
         if tiers:
             lines.append(f"{told} ({', '.join(f'{tier} {count}' for tier, count in tiers.items())})")
         lines += [_shown(line) for line in self._depth_lines()]
+        lines += [_shown(line) for line in self._older_lines()]
         lines += [f"incomplete: {_shown(problem)}" for problem in controller.incomplete]
         lines += [f"could not be recorded: {_shown(problem)}" for problem in controller.problems]
         if controller.not_run:
@@ -261,6 +267,12 @@ class Terminal:
             not_run = [(case.case, case.detail) for case in target.not_run(copy)]
             lines |= dict.fromkeys(f"{name}: {limit}" for limit in depth.limits(target.model, not_run))
         return list(lines)
+
+    def _older_lines(self) -> list[str]:
+        """What is known of older snapshots, copy by copy, those with damaged ones first."""
+        found = sorted(self._controller.recording.evidence.get("samples", ()), key=lambda each: not each["failed"])
+        beyond = [f"older snapshots: {len(found) - _OLDER} more copies in the reports"] if len(found) > _OLDER else []
+        return [f"older snapshots: {told(each)}" for each in found[:_OLDER]] + beyond
 
     def _write_details(self) -> None:
         """File names and answers: here and in the 0600 file, nowhere else."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.cases import CASES
+from restore_drill.cases import CASES, SET_CASES
 from restore_drill.content import Measured
 from restore_drill.drill import Drill, StageBroken
 from restore_drill.model import Finding, Stage
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget
 from restore_drill.policy.copies import Agreement, CopyStanding
+from restore_drill.policy.expiry import ExpiryFacts
 from restore_drill.policy.retention import RetentionFacts
 from restore_drill.printable import printable
 from restore_drill.pytest_support.naming import OWN
@@ -21,10 +22,14 @@ from restore_drill.target_drill import TargetDrill
 
 if TYPE_CHECKING:
     from restore_drill.catalogue.models import RetentionRule
+    from restore_drill.catalogue.sets import SetQuery
     from restore_drill.engines.base import Restored
     from restore_drill.facts import Located, RestoreFacts
     from restore_drill.model import Snapshot
+    from restore_drill.plan import PlannedSet
+    from restore_drill.policy.sets import Together
     from restore_drill.repositories.base import Transfer
+    from restore_drill.sets.set_drill import SetDrill
 
 
 class CaseView:
@@ -52,7 +57,7 @@ class CaseView:
     @property
     def copy(self) -> PlannedCopy:
         """The copy that is drilled."""
-        return self._whole.target.copies_by_name[self.case.copy]
+        return self._whole.target.planned_copy(self.case.copy)
 
     @property
     def located(self) -> Located:
@@ -111,6 +116,41 @@ class CaseView:
         return self._whole.retention()
 
     @property
+    def expiry(self) -> list[ExpiryFacts]:
+        """What is proved of every copy whose backups somebody removes, and how."""
+        return self._whole.expiry()
+
+    @property
+    def planned_set(self) -> PlannedSet:
+        """The set that a case is about."""
+        return self._set.planned
+
+    @property
+    def together(self) -> Together:
+        """How the targets of the set came back."""
+        return self._set.together(self.case)
+
+    @property
+    def answered(self) -> tuple[dict[str, Any], SetQuery]:
+        """What the two answers of a set's query have in common, and its rule."""
+        return self._set.answered(self.case)
+
+    @property
+    def booted(self) -> dict[str, Any]:
+        """How the set's application answered."""
+        return self._set.boot(self.case)
+
+    @property
+    def left_of_set(self) -> tuple[tuple[str, ...], str]:
+        """What could not be removed of what came back together, and why."""
+        disposal = self._set.disposed(self.case)
+        return disposal.left, disposal.reason
+
+    @property
+    def _set(self) -> SetDrill:
+        return self._whole.set_drill(self.case.detail.partition("/")[0])
+
+    @property
     def zone(self) -> Any:
         """The zone in which the target's days begin."""
         return self._whole.zone
@@ -128,7 +168,8 @@ class CaseView:
     @property
     def properties(self) -> list[tuple[str, object]]:
         """What is known of the drill so far, for JUnit."""
-        return self._whole.described(self.case.copy, _describe)
+        known = self._whole.described(self.case.copy, _describe)
+        return [*known, ("set", self.case.detail.partition("/")[0])] if self.case.case in SET_CASES else known
 
     @property
     def _drill(self) -> Drill:

@@ -15,6 +15,7 @@ from restore_drill.model import Verdict
 from restore_drill.plan import LedgerSettings, Plan, PlannedCase
 from restore_drill.pytest_support.terminal import Terminal, _uncaptured
 from restore_drill.results import CaseResult
+from restore_drill.run import RunOptions
 from restore_drill.secrets import SecretReference
 
 _CASES = (PlannedCase("db", "nas", "located"), PlannedCase("db", "nas", "restores"), PlannedCase("db", "nas", "rows"))
@@ -48,7 +49,9 @@ class Screen:
         config: Any = SimpleNamespace(option=option, pluginmanager=manager, getoption=lambda name: 30.0)
         plan = plan or plan_of(planned_target(name="db"))
         self.controller: Any = SimpleNamespace(
-            run=SimpleNamespace(plan=plan), planned={str(case): case for case in cases}, results={}
+            run=SimpleNamespace(plan=plan, options=RunOptions()),
+            planned={str(case): case for case in cases},
+            results={},
         )
         self.terminal = Terminal(config, self.controller)
 
