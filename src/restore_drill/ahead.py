@@ -142,8 +142,8 @@ class Ahead:
                 found[copy] = results
         except (EOFError, ConnectionResetError):
             problem = self._died(line)
-            for copy in task.target.copies:
-                found.setdefault(copy.name, _nothing(problem))
+            for copy in dict.fromkeys([*task.target.copies_by_name, *(case.copy for case in task.cases if case.copy)]):
+                found.setdefault(copy, _nothing(problem))
         self._received = {task.target.name: found}
         self._done += 1
 

@@ -48,14 +48,22 @@ _TABLE = (
     Case("newest", "test_newest_record", Stage.CONTENT, "The newest record is as fresh as the snapshot"),
     Case("smoke", "test_smoke", Stage.CONTENT, "The application runs on it and answers"),
     Case("check", "test_check", Stage.CONTENT, "A check of your own passes"),
+    Case("runbook", "test_runbook_recovers", Stage.CONTENT, "The team's own runbook brings it back"),
     Case("disposed", "test_restored_copy_is_disposed", Stage.DISPOSE, "Nothing of it is left", Stage.DISPOSE),
     Case("3-2-1", "test_follows_3_2_1", Stage.TARGET, "Three copies, two media, one offsite"),
     Case("agree", "test_copies_agree", Stage.TARGET, "The copies hold the same content"),
     Case("retention", "test_retention", Stage.TARGET, "The recovery points the policy promises exist"),
+    Case("expiry", "test_expiry_spares_what_is_proved", Stage.TARGET, "The last proved backup is not about to go"),
     Case("exceptions", "test_exceptions_are_current", Stage.TARGET, "No exception has expired"),
+    Case("set", "test_set_is_restored", Stage.TARGET, "Targets come back together, to a common moment"),
+    Case("set-query", "test_set_query", Stage.TARGET, "What one of them knows agrees with what another holds"),
+    Case("set-boot", "test_set_application_answers", Stage.TARGET, "The application runs on all of it"),
+    Case("set-disposed", "test_set_is_disposed", Stage.TARGET, "Nothing of what came back together is left"),
 )
 
 CASES: dict[str, Case] = {case.short: case for case in _TABLE}
+#: The cases of sets: several targets brought back together, reported with the first of them.
+SET_CASES: frozenset[str] = frozenset({"set", "set-query", "set-boot", "set-disposed"})
 BY_FUNCTION: dict[str, Case] = {case.function: case for case in _TABLE}
 ORDER: dict[str, int] = {case.short: index for index, case in enumerate(_TABLE)}
 

@@ -127,11 +127,17 @@ class Chronicle:
             self.prepare()
         for marker in found:
             if not self._has(marker):
-                document = crashed.document(marker, by)
+                document = self._told(marker, by)
                 self.ledger.append("run", document, self._signer)
                 self.on_behalf.append(document)
             open_runs.end(self.history.state, marker["run"])
         return self.on_behalf
+
+    def _told(self, marker: Mapping[str, Any], by: str) -> dict[str, Any]:
+        try:
+            return crashed.document(marker, by)
+        except open_runs.MISSHAPEN as problem:
+            raise open_runs.damaged(open_runs.name_of(marker["run"]), self.history.state) from problem
 
     def before(self, count: int) -> list[dict[str, Any]]:
         """The evidence of the last runs before this one's entry, the oldest first.

@@ -107,7 +107,7 @@ class Content:
         facts: dict[str, Any] = {}
         try:
             check = _check(case)
-            facts = check.measure(drill.restored(), context)
+            facts = self._rehearse() if case.case == "runbook" else check.measure(drill.restored(), context)
             return Measured(check, facts, context)
         except BackupFailed as problem:
             return self._blame(problem)
@@ -120,6 +120,15 @@ class Content:
             drill.seconds[case.case, case.detail] = seconds = time.monotonic() - clock
             drill.record.check(case, started, seconds, facts)
 
+    def _rehearse(self) -> dict[str, Any]:
+        """A runbook is measured by executing it, and judges what it left by the other cases."""
+        from restore_drill.recovery.rehearsal import rehearse
+
+        runbook = self._drill.target.runbook
+        if runbook is None:
+            raise CouldNotVerify("the runbook was not read with the catalogue")
+        return rehearse(self._drill, runbook)
+
     def _blame(self, problem: BackupFailed) -> RestoreDrillError:
         """Damage that keeps several cases from measuring is borne by one: by integrity, else by the first of them."""
         for other, found in self._measured.items():
@@ -128,6 +137,18 @@ class Content:
             if other.case == "integrity" and isinstance(found, Measured) and not (verdict := found.judge()).passed:
                 return Blocked(other.case, verdict.message)
         return problem
+
+    def broken(self, case: PlannedCase) -> str:
+        """Why a case that was measured is not green, ``""`` when it is, or was not measured."""
+        found = self._measured.get(case)
+        if isinstance(found, RestoreDrillError):
+            return found.cause
+        finding = found.judge() if found else None
+        return "" if finding is None or finding.passed else finding.message
+
+    def context(self, case: PlannedCase) -> CheckContext:
+        """What the check of a case may know."""
+        return self._context(case)
 
     def _context(self, case: PlannedCase) -> CheckContext:
         drill = self._drill
@@ -171,5 +192,9 @@ def _name(case: PlannedCase) -> str:
 
 
 def _check(case: PlannedCase) -> Check:
+    if case.case == "runbook":
+        from restore_drill.recovery.judging import RunbookCheck
+
+        return RunbookCheck()
     check: Check = load("checks", _name(case))()
     return check

@@ -19,8 +19,8 @@ SAMPLE: Final = "sample"
 DEPTHS: Final = (FULL, SCHEMA, SAMPLE)
 #: Cases that need rows which such a drill does not restore; a sample's row counts are told apart by table.
 _NEED_ROWS: Final = {
-    SCHEMA: frozenset({"integrity", "rows", "query", "newest", "smoke", "check"}),
-    SAMPLE: frozenset({"query", "newest", "smoke", "check"}),
+    SCHEMA: frozenset({"integrity", "rows", "query", "newest", "smoke", "check", "runbook"}),
+    SAMPLE: frozenset({"query", "newest", "smoke", "check", "runbook"}),
 }
 
 
@@ -35,7 +35,7 @@ def honours(model: TargetModel, case: str, detail: str, other_tables: str) -> bo
     """
     if model.depth == FULL:
         return True
-    if case == "3-2-1":  # only whole drills prove a copy
+    if case in ("3-2-1", "expiry"):  # only whole drills prove a copy
         return False
     if case == "structure":  # only whole drills become baselines
         return model.expect.reference is not None

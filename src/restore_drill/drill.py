@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from restore_drill import disk
+from restore_drill import disk, sampled
 from restore_drill.cases import CASES, OWNER
+from restore_drill.checks.base import CheckContext
 from restore_drill.content import Content, ContentFacts, Measured
 from restore_drill.digests import is_weak
+from restore_drill.drawing import drawn
 from restore_drill.engines.base import Engine, Restored, RestoreOptions
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded, RestoreDrillError, unexpected
 from restore_drill.evidence.record import DrillRecord
@@ -30,6 +32,7 @@ from restore_drill.quantities import format_duration
 from restore_drill.registry import load
 from restore_drill.repositories.base import Repository, Staging, Transfer
 from restore_drill.run import Run
+from restore_drill.sampling import split
 from restore_drill.sandboxes.base import Disposal, Limits, Sandbox
 
 _Result = TypeVar("_Result")
@@ -70,6 +73,14 @@ def _held_up(seconds: float) -> CouldNotVerify:
     )
 
 
+def _with(disposal: Disposal, others: Sequence[Disposal]) -> Disposal:
+    """How a drill's sandbox ended, and what is left of those beside it."""
+    if not others:
+        return disposal
+    left = (*disposal.left, *(path for each in others for path in each.left))
+    return replace(disposal, left=left, reason=disposal.reason or others[0].reason)
+
+
 @dataclass(frozen=True, slots=True)
 class DrillResults:
     """Everything that one drill measured, as values that another process can judge.
@@ -79,6 +90,7 @@ class DrillResults:
         broken: The stage that broke, and its error.
         content: What content cases are judged by.
         seconds: How long each stage and measurement took, by short name and detail of the case that stands for it.
+        unrecorded: Why its end could not be put on record.
     """
 
     stages: dict[Stage, Any]
@@ -86,6 +98,7 @@ class DrillResults:
     content: ContentFacts
     disposal: Disposal | None
     seconds: dict[tuple[str, str], float]
+    unrecorded: CouldNotVerify | None = None
 
 
 class Drill:
@@ -98,6 +111,9 @@ class Drill:
         selected: The cases of this drill that will be judged; what nobody asks for is not measured.
         purpose: Why there is another drill of the same copy, part of the name of its record.
     """
+
+    #: Whether ``--keep-restored`` is about what it restores.
+    may_be_kept = True
 
     def __init__(
         self, target: PlannedTarget, copy: PlannedCopy, run: Run, selected: frozenset[PlannedCase], purpose: str = ""
@@ -113,10 +129,12 @@ class Drill:
         self._adopted = False
         self._results: dict[Stage, Any] = {}
         self._broken: StageBroken | None = None
+        self._unrecorded: CouldNotVerify | None = None
         self._content = Content(self)
         self._sandbox: Sandbox | None = None
         self._restored: Restored | None = None
         self._linked: tuple[Payload, ...] = ()
+        self._left_beside: list[Disposal] = []
         self._unlinked: RestoreDrillError | None = None
 
     # --- stages ---------------------------------------------------------------------------------------------------
@@ -167,8 +185,8 @@ class Drill:
         if self._broken:
             raise self._broken
         started, clock = datetime.now(UTC), time.monotonic()
-        self.record.begin(stage, started)
         try:
+            self.record.begin(stage, started)
             self._results[stage] = result = work()
         except RestoreDrillError as problem:
             self._break(problem.stage or stage, problem)
@@ -176,8 +194,16 @@ class Drill:
             self._break(stage, unexpected(problem))
         finally:
             self.seconds[OWNER[stage], ""] = seconds = time.monotonic() - clock
-            self.record.end(stage, started, seconds, self._results.get(stage) or self._surroundings(stage))
+            self._record_end(stage, started, seconds)
         return result
+
+    def _record_end(self, stage: Stage, started: datetime, seconds: float) -> None:
+        """What cannot be put on record is as good as not measured."""
+        try:
+            self.record.end(stage, started, seconds, self._results.get(stage) or self._surroundings(stage))
+        except CouldNotVerify as problem:
+            self._results.pop(stage, None)
+            self._break(stage, problem)
 
     def _surroundings(self, stage: Stage) -> dict[str, Any] | None:
         """Where a restore broke: of a failure, too, it must be known which image it was and what was cut off."""
@@ -200,7 +226,8 @@ class Drill:
     def _locate(self) -> Located:
         self.run.progress.begin(self.target.name, self.copy.name, "locate", -1)
         try:
-            return locate(self.repository, self.target, self.run, self.history_or_none)
+            older = drawn(self.run, self.target.name, self.copy.name) if split(self.copy.name)[1] else ()
+            return locate(self.repository, self.target, self.run, self.history_or_none, older)
         finally:
             self.run.progress.end()
 
@@ -272,7 +299,7 @@ class Drill:
             return
         for artifact in transfer.artifacts:
             name, actual = artifact.get("pin", artifact["key"]), artifact.get("sha256", "")
-            pinned = history.pin(name)
+            pinned = self._pin(history, name)
             if pinned is None:
                 transfer.notes.append(f"the digest of {Path(artifact['key']).name} was pinned now")
             elif pinned != actual:
@@ -283,6 +310,13 @@ class Drill:
                     "--reason ...",
                     stage=Stage.VERIFY,
                 )
+
+    def _pin(self, history: CopyHistory, name: str) -> str | None:
+        """The digest that an artifact had; of those that are no longer among the newest, a sampled drill knows it."""
+        if name in history.pinned:
+            return history.pin(name)
+        copy = split(self.copy.name)[0]
+        return sampled.pin(self.run.history, self.target.name, copy, name, since=history.pin_accepted_at(name))
 
     def _restore(self) -> RestoreFacts:
         transfer: Transfer = self._results[Stage.FETCH]
@@ -345,6 +379,47 @@ class Drill:
         self.reach(Stage.RESTORE)
         return self._content.of(case)
 
+    def content_facts(self) -> dict[PlannedCase, Mapping[str, Any]]:
+        """What content cases measured so far; of those that could not be measured there is nothing."""
+        measured = self._content.facts().measured
+        return {case: facts for case, facts in measured.items() if not isinstance(facts, RestoreDrillError)}
+
+    def broken_content(self, case: PlannedCase) -> str:
+        """Why a content case that was measured is not green, ``""`` when it is, or was not measured."""
+        return self._content.broken(case)
+
+    def context(self, case: PlannedCase) -> CheckContext:
+        """What a content case is judged by besides what was restored."""
+        return self._content.context(case)
+
+    @property
+    def options(self) -> RestoreOptions:
+        """What its engine is asked for."""
+        return self._options()
+
+    @contextlib.contextmanager
+    def sandbox_beside(self, purpose: str, kind: str = "") -> Iterator[Sandbox]:
+        """Another sandbox, for something that is tried beside the restore; what is left of it, the drill left.
+
+        Args:
+            purpose: What for, part of its name.
+            kind: ``directory`` or ``container``; ``""``: the target's own.
+        """
+        options = self.target.model.sandbox.options
+        made: type[Sandbox] = load("sandboxes", kind or self.run.sandbox_of(self.target).kind)
+        name = f"{self.target.name}.{self.copy.name}.{purpose}"
+        sandbox = made(self.run.work_dir, run=self.run.id, name=name, limits=self._limits(), options=options)
+        try:
+            yield sandbox.__enter__()
+        finally:
+            disposal = sandbox.dispose()
+            if disposal.left:
+                self._left_beside.append(disposal)
+
+    def read_again(self, sandbox: Sandbox) -> Transfer:
+        """Read and verify its snapshot once more, in another sandbox."""
+        return self.repository.fetch(self.located().snapshot, self._staging(sandbox))
+
     # --- what it rests on ------------------------------------------------------------------------------------------
 
     @property
@@ -369,7 +444,7 @@ class Drill:
             CouldNotVerify: There is no state, or it cannot be read.
         """
         if not hasattr(self, "_history"):
-            self._history = self.run.history.target(self.target.name).copy(self.copy.name)
+            self._history = self.run.history.target(self.target.name).copy(split(self.copy.name)[0])
         return self._history
 
     @property
@@ -455,22 +530,31 @@ class Drill:
             meanwhile: Called with the store's name when something is being measured, and neither that nor a look into
                 the store takes long.
         """
+        unrecorded = None
         try:
-            if upto is not Stage.LOCATE:
-                with contextlib.suppress(CouldNotVerify):  # tried again, and reported, by the stage that needs it
-                    self._enter_sandbox()
-            self.reach(upto)
-            if content and meanwhile is not None and self._is_brief():
-                meanwhile(self.copy.store_name)
-            for case in content:
-                with contextlib.suppress(RestoreDrillError):  # kept, and borne by the case
-                    self.measure(case)
+            self._measure_all(content, upto, meanwhile)
         except StageBroken:
             pass  # kept, too
         finally:
-            self.close()
+            try:
+                self.close()
+            except CouldNotVerify as problem:
+                unrecorded = problem
         broken = (self._broken.stage, self._broken.error) if self._broken else None
-        return DrillResults(self._results, broken, self._content.facts(), self.disposal, self.seconds)
+        return DrillResults(self._results, broken, self._content.facts(), self.disposal, self.seconds, unrecorded)
+
+    def _measure_all(
+        self, content: Sequence[PlannedCase], upto: Stage, meanwhile: Callable[[str], None] | None
+    ) -> None:
+        if upto is not Stage.LOCATE:
+            with contextlib.suppress(CouldNotVerify):  # tried again, and reported, by the stage that needs it
+                self._enter_sandbox()
+        self.reach(upto)
+        if content and meanwhile is not None and self._is_brief():
+            meanwhile(self.copy.store_name)
+        for case in content:
+            with contextlib.suppress(RestoreDrillError):  # kept, and borne by the case
+                self.measure(case)
 
     def _is_brief(self) -> bool:
         looked = self.seconds.get((OWNER[Stage.LOCATE], ""), _QUICK)
@@ -482,6 +566,10 @@ class Drill:
         self._content.adopt(results.content)
         self._results = results.stages
         self._broken = StageBroken(*results.broken) if results.broken else None
+        self._unrecorded = results.unrecorded
+        if self._unrecorded is not None and OWNER[Stage.DISPOSE] not in self.selected:
+            self._results = {}  # nobody else would bear it
+            self._broken = self._broken or StageBroken(Stage.LOCATE, self._unrecorded)
         self.disposal = results.disposal
         self.seconds = results.seconds
 
@@ -504,10 +592,10 @@ class Drill:
             started, clock = datetime.now(UTC), time.monotonic()
             if self._restored is not None:
                 self._restored.close()
-            keep = self.run.options.keep_restored and self._restored is not None
+            keep = self.may_be_kept and self.run.options.keep_restored and self._restored is not None
             reuse = self._spotless()
             sandbox, self._sandbox, self._restored = self._sandbox, None, None
-            self.disposal = sandbox.dispose(keep=keep, reuse=reuse)
+            self.disposal = _with(sandbox.dispose(keep=keep, reuse=reuse), self._left_beside)
             self.seconds["disposed", ""] = seconds = time.monotonic() - clock
             self.record.disposed(started, seconds, self.disposal)
         return self.disposal or Disposal()
@@ -533,6 +621,7 @@ class Drill:
 
         Raises:
             StageBroken: There was nothing to dispose of, and no other case says why.
+            CouldNotVerify: Its end cannot be put on record.
         """
         try:
             if Stage.RESTORE in self.asked_for:
@@ -541,6 +630,8 @@ class Drill:
             if not self.dispose().left and broken.bearer is None and broken.owner not in self.selected:
                 raise
         self.dispose()
+        if self._unrecorded is not None:
+            raise self._unrecorded
 
     def close(self) -> None:
         """Dispose, and close the record."""

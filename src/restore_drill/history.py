@@ -8,7 +8,7 @@ is bounded: one day's highest counts for 30 days, the last 60 drills in short fo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +40,7 @@ class DrillSummary:
         gaps: Gaps between recovery points that it reported.
         passed: Whether nothing failed but what an exception covered, and nothing was left unverified.
         excepted: What failed under an exception: ``structure``, and ``rows:TABLE`` for each count.
+        identity: By what the snapshot is known from run to run, see ``drawing.identity_of``.
     """
 
     run: str
@@ -58,6 +59,7 @@ class DrillSummary:
     oldest_point: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()
     excepted: frozenset[str] = frozenset()
+    identity: str = ""
 
 
 class CopyHistory:
@@ -74,6 +76,12 @@ class CopyHistory:
         A drill of an earlier snapshot than this one's does not replace it.
         """
         return self._data.get("passed")
+
+    @property
+    def objects(self) -> int:
+        """How many artifacts the last good drill fetched, as far as they are remembered; 0 when there was none."""
+        at = (self.last_passed or {}).get("finished_at")
+        return sum(each["at"] == at for each in self._data.get("pins", {}).values())
 
     @property
     def last_drilled(self) -> dict[str, Any] | None:
@@ -112,6 +120,10 @@ class CopyHistory:
         if pinned and self._accepted_at(f"pin:{key}") <= pinned["at"]:
             return str(pinned["sha256"])
         return None
+
+    def pin_accepted_at(self, key: str) -> float:
+        """When a person last accepted that an artifact's digest changed (seconds since the epoch), 0 for never."""
+        return self._accepted_at(f"pin:{key}")
 
     @property
     def pinned(self) -> set[str]:
@@ -179,6 +191,23 @@ class TargetHistory:
     def copy(self, name: str) -> CopyHistory:
         """What is known of one of its copies."""
         return CopyHistory(self._document.get("copies", {}).get(name, {}), self._document.get("accepted", []))
+
+    def accepted_snapshots(self) -> set[str]:
+        """Ids of snapshots that a person knows to be damaged, and that no run draws any more."""
+        what = (str(each["what"]) for each in self._document.get("accepted", ()))
+        return {each.removeprefix("snapshot:") for each in what if each.startswith("snapshot:")}
+
+    def drilled_snapshots(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """The newest snapshots that passed a whole drill, as far as they are remembered, by copy and identity."""
+        return {
+            copy: {
+                each["identity"]: {
+                    "at": each["finished_at"], "passed": True, "run": each["run"], "id": each["snapshot"]
+                }
+                for each in data.get("recent", ()) if each.get("passed") and each.get("identity")
+            }
+            for copy, data in self._document.get("copies", {}).items()
+        }  # fmt: skip
 
 
 class History:
@@ -289,7 +318,7 @@ class History:
         return before
 
     def accept(self, target: str, what: str, reason: str, by: str, at: float) -> None:
-        """Remember that a person accepted a change: ``rows:TABLE``, ``size`` or ``pin:KEY``."""
+        """Remember what a person accepted: ``rows:TABLE``, ``size`` or ``pin:KEY`` changed; ``snapshot:ID`` is lost."""
         entry = {"what": what, "reason": reason, "by": by, "at": at}
 
         def edit(document: dict[str, Any]) -> None:
@@ -302,11 +331,18 @@ class History:
         document = _decode(self._state.read("durations.json"), self._state.where()) or {}
         return {name: float(seconds) for name, seconds in document.items()}
 
-    def record_durations(self, seconds: Mapping[str, float]) -> None:
-        """Remember how long each target took."""
+    def record_durations(self, seconds: Mapping[str, float], cut_short: Collection[str] = ()) -> None:
+        """Remember how long each target took.
+
+        Args:
+            seconds: That.
+            cut_short: Those whose drills went wrong: one that ended early says nothing of how long a good one takes.
+        """
 
         def change(existing: bytes | None) -> bytes:
-            return json.dumps({**(_decode(existing, self._state.where()) or {}), **seconds}, sort_keys=True).encode()
+            known = _decode(existing, self._state.where()) or {}
+            longest = {name: max(seconds[name], known.get(name, 0.0)) for name in cut_short}
+            return json.dumps({**known, **seconds, **longest}, sort_keys=True).encode()
 
         self._state.update("durations.json", change)
 
@@ -367,6 +403,7 @@ def _record(document: dict[str, Any], copy: str, summary: DrillSummary) -> None:
         "passed": summary.passed,
         "seconds": round(summary.seconds, 3),
         "stored_bytes": summary.stored_bytes,
+        **({"identity": summary.identity} if summary.identity else {}),
     }
     data["drilled"] = short
     data["recent"] = [*data.get("recent", []), short][-_RECENT:]

@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from restore_drill import sampled
 from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.evidence.account import DrillAccount
 from restore_drill.evidence.drilled import Earlier, times
 from restore_drill.evidence.moments import stamp
 from restore_drill.history import CopyHistory, DrillSummary
-from restore_drill.plan import Plan
+from restore_drill.model import Verdict
+from restore_drill.plan import Plan, PlannedCopy
 from restore_drill.run import Run
 from restore_drill.whole_files import write_whole
 
@@ -164,13 +166,54 @@ def remember(
     """
     if not drills or not run.history.initialised:
         return {}
+    older = {key: account for key, account in drills.items() if account.slot}
+    if older:
+        drills = {key: account for key, account in drills.items() if not account.slot}
+        of_newest = remember(run, drills, seconds)
+        return of_newest | _remember_older(run, older)
     whole = {key: account for key, account in drills.items() if account.whole}
     failed = {key: _failure(run, account) for key, account in drills.items() if account.found_wanting}
     before = run.history.record_all({key: _summary(run, account) for key, account in whole.items()}, failed)
     if whole:
-        run.history.record_durations({target: round(seconds.get(target, 0.0), 3) for target, _ in whole})
+        wanting = {target for (target, _), account in whole.items() if account.found_wanting}
+        run.history.record_durations({target: round(seconds.get(target, 0.0), 3) for target, _ in whole}, wanting)
     before |= _known(run, drills.keys() - before.keys())
     return {key: _earlier(history) for key, history in before.items()}
+
+
+def _remember_older(run: Run, drills: Mapping[tuple[str, str], DrillAccount]) -> dict[tuple[str, str], Earlier]:
+    """Write down which older snapshots were drilled; what they hold is no baseline of anything.
+
+    Of whole drills that came to a verdict: what could not be verified has still to be drilled.
+    """
+    now = round(run.clock(), 3)
+    changes: dict[str, dict[str, sampled.Known]] = {}
+    before: dict[tuple[str, str], Earlier] = {}
+    for key, account in drills.items():
+        name, copy = account.target.name, account.target.planned_copy(account.copy)
+        entry = run.drawn(name, account.copy)
+        identity = account.identity or account.drawn(entry).get("identity", "")
+        known = entry.get("known", {}).get(identity)
+        failed = {"run": known["run"], "verdict": "failed", "finished": stamp(known["at"])} if _was_bad(known) else None
+        before[key] = Earlier(None, failed)
+        if account.whole and account.verdict is not Verdict.ERROR and identity:
+            changes.setdefault(name, {}).setdefault(account.of, {})[identity] = _drilled(run, now, account, copy)
+    if changes:
+        sampled.record(run.history, changes)
+    return before
+
+
+def _was_bad(known: Mapping[str, Any] | None) -> bool:
+    return known is not None and not known["passed"]
+
+
+def _drilled(run: Run, now: float, account: DrillAccount, copy: PlannedCopy) -> dict[str, Any]:
+    snapshot = account.facts("locate").get("snapshot") or account.drawn(run.drawn(account.target.name, account.copy))
+    found: dict[str, Any] = {"at": now, "passed": account.passed, "run": run.id, "id": snapshot.get("id", "")}
+    if account.passed and (account.target.model.frozen or copy.checksum.mode == "pinned"):
+        artifacts = account.facts("fetch").get("artifacts") or ()
+        found["pins"] = {each.get("pin", each["key"]): each["sha256"] for each in artifacts if each.get("sha256")}
+    return found
 
 
 def _failure(run: Run, account: DrillAccount) -> dict[str, str]:
@@ -213,6 +256,7 @@ def _summary(run: Run, account: DrillAccount) -> DrillSummary:
         oldest_point=located.get("oldest", 0.0),
         gaps=tuple(account.gaps()),
         excepted=account.excepted(),
+        identity=account.identity,
     )
 
 

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from restore_drill.errors import CouldNotVerify
 from restore_drill.facts import Located
 from restore_drill.history import CopyHistory
-from restore_drill.model import Snapshot
+from restore_drill.model import Snapshot, Stage
 from restore_drill.plan import PlannedTarget
 from restore_drill.policy.snapshot import rpo_bound
-from restore_drill.repositories.base import Repository
-from restore_drill.repositories.selection import choose
+from restore_drill.repositories.base import Repository, Survey
+from restore_drill.repositories.selection import choose, choose_older
 from restore_drill.run import Run
 
 #: Intervals kept as facts: the longest ones, and more of them only as long as they are longer than the RPO.
@@ -29,18 +30,35 @@ _PERIODS = (
 )
 
 
-def locate(repository: Repository, target: PlannedTarget, run: Run, history: CopyHistory | None) -> Located:
+def locate(
+    repository: Repository,
+    target: PlannedTarget,
+    run: Run,
+    history: CopyHistory | None,
+    older: Sequence[str] = (),
+) -> Located:
     """Find the snapshot to drill.
+
+    Args:
+        repository: Where it lies.
+        target: What is drilled.
+        run: Which snapshot was asked for, if one was.
+        history: What earlier drills of the copy found.
+        older: The older snapshot that was drawn, and what is drilled in its place when it was pruned since.
 
     Raises:
         BackupFailed: There is none, or the newest is bad as it lies (stage ``locate``).
         CouldNotVerify: The store cannot be read.
     """
     now = run.clock()
-    survey = repository.survey(run.options.snapshot)
-    selection = choose(
-        survey, repository, now, wanted=run.options.snapshot, sizes_from=history.sizes_from() if history else 0.0
-    )
+    if older:
+        survey = _find(repository, older)
+        selection = choose_older(survey, repository, now)
+    else:
+        survey = repository.survey(run.options.snapshot)
+        selection = choose(
+            survey, repository, now, wanted=run.options.snapshot, sizes_from=history.sizes_from() if history else 0.0
+        )
     if selection.failure is not None:
         raise selection.failure
     assert selection.snapshot  # noqa: S101 - there is one when nothing failed
@@ -60,6 +78,24 @@ def locate(repository: Repository, target: PlannedTarget, run: Run, history: Cop
         lag_seconds=selection.lag_seconds,
         typical_size=selection.typical_size,
         times=survey.times,
+    )
+
+
+def _find(repository: Repository, older: Sequence[str]) -> Survey:
+    """A survey with the first that is still there.
+
+    Raises:
+        CouldNotVerify: None of them is.
+    """
+    for identity in older:
+        survey = repository.survey(identity)
+        if survey.wanted is not None:
+            return survey
+    raise CouldNotVerify(
+        f"the older snapshot that was drawn, {older[0]}, was there when the run began and is not any more",
+        looked_at=repository.store.where(repository.copy.pattern.prefix),
+        remedy="If the retention policy removed it meanwhile, run it again.",
+        stage=Stage.LOCATE,
     )
 
 

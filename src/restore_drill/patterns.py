@@ -352,7 +352,9 @@ def _time_field(form: str, directives: dict[str, str]) -> str:
             raise PatternError(f"unknown time directive %{found[1]}; known are {known}")
         group = f"t{len(directives)}"
         directives[group] = found[1]
-        expression += f"(?P<{group}>{_DIRECTIVES[found[1]]})"
+        is_followed = found[1] == "s" and form.startswith("%f", found.end())  # 1764806400123: ten are seconds
+        digits = r"\d{10}" if is_followed else _DIRECTIVES[found[1]]
+        expression += f"(?P<{group}>{digits})"
     return expression + re.escape(form[position:])
 
 

@@ -28,11 +28,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--catalogue", metavar="PATH", help="Catalogue of backup targets (default: drills/targets.yaml).")
     group.addoption("--snapshot", metavar="ID", default="", help="Drill this snapshot instead of the newest.")
     group.addoption(
+        "--snapshots", metavar="WHICH", default="",
+        help="latest (the default): the newest snapshot of each copy; sample:N: N older ones, too; all: all of them.",
+    )  # fmt: skip
+    group.addoption(
+        "--sample-seed", metavar="NUMBER", type=int, default=None,
+        help="Draw older snapshots by this seed (default: a new one; evidence records it).",
+    )  # fmt: skip
+    group.addoption(
         "--keep-restored", action="store_true", help="Leave what was restored for inspection, and say where it is."
     )
     group.addoption(
         "--fresh-sandboxes", action="store_true", help="Give every drill a sandbox process that served no other one."
     )
+    group.addoption(
+        "--break-glass", action="store_true",
+        help="Drill with the escrowed keys alone, in an environment stripped to what break_glass: names.",
+    )  # fmt: skip
     group.addoption("--work-dir", metavar="DIR", default="", help="Where drills restore to (default: TMPDIR).")
     group.addoption("--reports-dir", metavar="DIR", default="", help="Where runs are written (default: reports).")
     group.addoption(
@@ -41,7 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--shard", metavar="I/N", default="",
-        help="Drill the I-th of N parts of what is selected; auto: as CI_NODE_INDEX and CI_NODE_TOTAL say.",
+        help="Drill the I-th of N parts of what is selected; auto: as CI_NODE_INDEX and CI_NODE_TOTAL say, auto/N: as "
+        "JOB_COMPLETION_INDEX says.",
+    )  # fmt: skip
+    group.addoption(
+        "--plan", metavar="FILE", default="",
+        help="With --shard: drill what this file of restore-drill plan --out says, spread as it says.",
     )  # fmt: skip
     group.addoption(
         "--heartbeat", metavar="SECONDS", type=_seconds, default=30.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import secrets as random_source
@@ -12,16 +13,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from restore_drill.choosing import Choice, choose
 from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
 from restore_drill.registry import load, store_of
+from restore_drill.sampling import FILE, Sampling, split
 from restore_drill.sharding import Shard
 from restore_drill.state import open_state
 from restore_drill.stores.base import Store
+
+if TYPE_CHECKING:
+    from restore_drill.break_glass import BreakGlass
+    from restore_drill.policy.proofs import Proofs
+
+#: Proved snapshots of a copy that are remembered.
+_PROOFS = 64
 
 
 class Progress(Protocol):
@@ -60,6 +69,8 @@ class RunOptions:
         work_dir: Where drills work (default: the system's temporary directory).
         concurrency: How many drills run at once.
         shard: Which part of the plan this run has, ``None`` for all of it.
+        break_glass: How the run was stripped, ``None`` where it was not.
+        sampling: Which older snapshots are drilled beside the newest, ``None`` for none.
     """
 
     snapshot: str = ""
@@ -68,6 +79,8 @@ class RunOptions:
     concurrency: int = 1
     fresh_sandboxes: bool = False
     shard: Shard | None = None
+    sampling: Sampling | None = None
+    break_glass: BreakGlass | None = None
 
 
 @dataclass
@@ -89,6 +102,8 @@ class Run:
     progress: Progress = field(default_factory=Silent)
     sandboxes: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
+    _drawn: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _choices: dict[str, Choice] = field(default_factory=dict)
 
     @cached_property
     def history(self) -> History:
@@ -116,11 +131,40 @@ class Run:
         Raises:
             CouldNotVerify: This machine has none for it.
         """
-        model = target.model.sandbox
+        model, engine = target.model.sandbox, target.model.engine
+        if not model.model_fields_set and engine in self._choices:
+            return self._choices[engine]
         for kind, why in self.plan.passed_over:
             self.sandboxes.setdefault(kind, why)
-        kinds = load("engines", target.model.engine).sandboxes
-        return choose(model.kind, kinds, model.options, model.given, self.sandboxes)
+        chosen = choose(model.kind, load("engines", engine).sandboxes, model.options, model.given, self.sandboxes)
+        if not model.model_fields_set:  # the catalogue says nothing of it: so it is with every such target
+            self._choices[engine] = chosen
+        return chosen
+
+    def drawn(self, target: str, copy: str) -> dict[str, Any]:
+        """What was drawn of a copy's older snapshots (see :mod:`restore_drill.drawing`), ``{}`` when nothing was.
+
+        A slot's name is understood, too. Whatever process of the run drew it wrote it down.
+        """
+        key = f"{target}/{split(copy)[0]}"
+        if self.options.sampling is not None and key not in self._drawn:
+            self._drawn = read_drawn(self.directory)
+        return self._drawn.get(key, {})
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What earlier drills proved of targets with an expiry; the ledger is read once, when it is first asked for.
+
+        Raises:
+            CouldNotVerify: There is no state, or the ledger cannot be read.
+        """
+        from restore_drill.ledger.opening import open_ledger
+        from restore_drill.policy.proofs import Proofs
+
+        names = {target.name for target in self.plan.targets if any(copy.expiry for copy in target.copies)}
+        self.history.target(min(names))  # says what to do where the state was never set up
+        entries = open_ledger(self.plan.state).entries()
+        return Proofs.of((entry.evidence for entry in entries if entry.kind == "run"), targets=names, keep=_PROOFS)
 
     def store(self, copy: PlannedCopy) -> Store:
         """The store of a copy; one connection a store and process."""
@@ -139,6 +183,15 @@ class Run:
         for store in self._stores.values():
             store.close()
         self._stores.clear()
+
+
+def read_drawn(directory: Path) -> dict[str, dict[str, Any]]:
+    """What was drawn in a run, by ``target/copy``."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads((directory / FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def store_class(url: str) -> type[Store]:

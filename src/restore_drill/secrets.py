@@ -29,7 +29,7 @@ _SHAPES = (
         ),
     ),
     # Quotes end a part of a URL: a text may be a line of JSON, which must stay one.
-    (("://",), re.compile(r"""(?<=://)[^/\s:@"'<>]*:[^/\s"'<>]+(?=@)""")),
+    (("://",), re.compile(r"""(?P<before>://)[^/\s:@"'<>]*:[^/\s"'<>]+(?P<after>@)""")),
     (("x-amz-signature=",), re.compile(r"(?<=X-Amz-Signature=)[0-9a-fA-F]+", re.IGNORECASE)),
     (
         ("x-amz-security-token=", "sig="),
@@ -42,7 +42,8 @@ _SHAPES = (
 )
 #: Parameters of a url that prove who asks, whoever signed it: S3, Google (X-Goog-Signature), Azure (sig), CloudFront.
 _PARAMETER = re.compile(
-    r"""([?&;](?:[\w.-]*(?:signature|token|secret|password|passwd)|sig|api[_-]?key)=)[^&;\s"'<>\\]+""", re.IGNORECASE
+    r"""(?P<before>[?&;](?:[\w.-]*(?:signature|token|secret|password|passwd)|sig|api[_-]?key)=)[^&;\s"'<>\\]+""",
+    re.IGNORECASE,
 )
 
 
@@ -51,7 +52,7 @@ class SecretReference:
     """Where a secret is kept.
 
     Attributes:
-        kind: ``env``, ``file``, ``command`` or ``sops``.
+        kind: ``env``, ``file``, ``command`` or ``sops``; ``escrow`` where a break-glass run has none.
         value: The variable's name, the path, the command's arguments joined by NUL, or (:meth:`in_sops`) a file and a
             key in it, and kind and value of the identity that opens it.
     """
@@ -123,23 +124,25 @@ def register(value: str) -> None:
             _KNOWN.update({plain, json.dumps(plain)[1:-1], quote(plain, safe=""), quote_plus(plain, safe="")})
 
 
-#: What every one of the shapes contains: most texts have none of it, and are done with after one look.
-_HINT = re.compile(r"SECRET-KEY|PRIVATE KEY|://|X-Amz-|sig=|Authorization:|[?&;][\w.-]+=", re.IGNORECASE)
-
-
 def redact(text: str) -> str:
     """Replace every known secret, private key and signed URL part in a text that is about to be written."""
     # The longest first: a secret may begin with another one, and its end must not be left.
     if _KNOWN:
         for secret in sorted((known for known in _KNOWN if known in text), key=len, reverse=True):
             text = text.replace(secret, _MASK)
-    if _HINT.search(text):
-        small = text.casefold()
-        for held, shape in _SHAPES:
-            if any(each in small for each in held):
-                text = shape.sub(_MASK, text)
-        text = _PARAMETER.sub(rf"\g<1>{_MASK}", text)
+    small = text.casefold()
+    for held, shape in _SHAPES:  # most texts hold none of them, and are looked at for that alone
+        if any(each in small for each in held):
+            text = shape.sub(_masked, text)
+    if "=" in text and any(each in text for each in "?&;"):
+        text = _PARAMETER.sub(_masked, text)
     return text
+
+
+def _masked(found: re.Match[str]) -> str:
+    """The mask, between what tells a shape and is no secret."""
+    kept = found.groupdict("")
+    return f"{kept.get('before', '')}{_MASK}{kept.get('after', '')}"
 
 
 def parse_reference(text: str, base: Path) -> SecretReference:
@@ -222,4 +225,14 @@ def _decrypt(value: str) -> bytes:
     return value_of(Path(path), key, identities)
 
 
-_READERS = {"env": _from_environment, "file": _from_file, "command": _from_command, "sops": _from_sops}
+def _from_escrow(what: str) -> str:
+    """A key that a break-glass run does without: only its own vault has it."""
+    raise SecretUnavailable(
+        f"no key in escrow opens {what}",
+        remedy="Put the key into escrow and name it under break_glass.decrypt: the vault is lost with the rest.",
+    )
+
+
+_READERS = {
+    "env": _from_environment, "file": _from_file, "command": _from_command, "sops": _from_sops, "escrow": _from_escrow,
+}  # fmt: skip

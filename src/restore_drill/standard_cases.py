@@ -10,7 +10,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _PLACES = (_HERE / "standard", _HERE.parents[1] / "drills")
-_FILES = ("test_snapshot", "test_restore", "test_content", "test_policy")
+_FILES = ("test_snapshot", "test_restore", "test_content", "test_policy", "test_sets")
 
 __all__: list[str] = []
 

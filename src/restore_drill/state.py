@@ -6,14 +6,12 @@ two runs at once survive: under a file lock in a directory, by conditional reque
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import random
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,8 @@ from typing import Any, TypeVar
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.stores.base import StoreSettings
+from restore_drill.stores.s3_requests import NOT_THERE, TAKEN, UNDECIDED, ask
+from restore_drill.whole_files import locked
 
 Change = Callable[[bytes | None], bytes]
 _ATTEMPTS = 8
@@ -110,7 +110,7 @@ class DirectoryState(State):
         written: list[tuple[Path, Path]] = []
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            with self._lock():
+            with locked(self._root):
                 for name, change in changes.items():
                     path = self._root / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,15 +143,6 @@ class DirectoryState(State):
             (self._root / name).unlink(missing_ok=True)
         except OSError as problem:
             raise _unusable(self, "written", problem.strerror) from problem
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        descriptor = os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 class BucketState(State):
@@ -201,14 +192,14 @@ class BucketState(State):
     def remove(self, name: str) -> None:
         """Delete an object."""
         key = self._prefix + name
-        self._ask("written", lambda: self._client.delete_object(Bucket=self._bucket, Key=key), _NOT_THERE)
+        self._ask("written", lambda: self._client.delete_object(Bucket=self._bucket, Key=key), NOT_THERE)
 
     def _get(self, name: str) -> tuple[bytes | None, str]:
         def read() -> tuple[bytes, str]:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             return answer["Body"].read(), answer["ETag"]
 
-        return self._ask("read", read, _NOT_THERE) or (None, "")
+        return self._ask("read", read, NOT_THERE) or (None, "")
 
     def _put(self, name: str, body: bytes, condition: dict[str, str]) -> bool:
         """Whether it was written; not when somebody else was faster."""
@@ -216,35 +207,10 @@ class BucketState(State):
         def write() -> Any:
             return self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body, **condition)
 
-        return self._ask("written", write, _NOT_THERE | _LOST_RACE) is not None
+        return self._ask("written", write, NOT_THERE | TAKEN | UNDECIDED) is not None
 
     def _ask(self, purpose: str, request: Callable[[], _Answer], foreseen: frozenset[str]) -> _Answer | None:
-        """The answer of a request, again where that may help; ``None`` for an error that was foreseen."""
-        from restore_drill.stores.s3_errors import diagnose
-        from restore_drill.stores.trying import Patience
-
-        patience = Patience(self._settings.retries)
-        while True:
-            try:
-                return request()
-            except Exception as problem:
-                if _code(problem) in foreseen:
-                    return None
-                diagnosis = diagnose(problem)
-                if diagnosis is None:
-                    raise
-                if not patience.bears(diagnosis):
-                    raise _unusable(self, purpose, diagnosis.cause) from problem
-
-
-_NOT_THERE = frozenset({"NoSuchKey", "404"})
-_LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-
-
-def _code(problem: Exception) -> str:
-    """The code of an answer that is an error, ``""`` for everything else."""
-    response = getattr(problem, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+        return ask(request, self._settings.retries, foreseen, lambda why: _unusable(self, purpose, why))
 
 
 def open_state(settings: StoreSettings) -> State:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from restore_drill.cases import CASES, POSITION
@@ -19,15 +19,21 @@ from restore_drill.facts import Located
 from restore_drill.model import PayloadForm, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget, sort_key
 from restore_drill.policy.copies import Agreement, CopyContent, CopyStanding
+from restore_drill.policy.expiry import ExpiryFacts, expiry_spares
 from restore_drill.policy.retention import RetentionFacts
 from restore_drill.policy.snapshot import broken_bounds
 from restore_drill.quantities import format_duration, format_instant
 from restore_drill.repositories.base import Transfer
 from restore_drill.run import Run
+from restore_drill.sampling import split
+from restore_drill.sandboxes.base import Disposal
+
+if TYPE_CHECKING:
+    from restore_drill.sets.set_drill import SetDrill
 
 _Described = TypeVar("_Described")
 #: How far the drill of every copy must have come for a case across copies.
-_ACROSS = {"agree": Stage.CHAIN, "retention": Stage.LOCATE}
+_ACROSS = {"agree": Stage.CHAIN, "retention": Stage.LOCATE, "expiry": Stage.LOCATE}
 
 
 @dataclass(slots=True)
@@ -71,6 +77,9 @@ class TargetDrill:
         target: What is drilled.
         run: Shared by all drills of this process.
         selected: The cases of this target that will be judged.
+
+    Attributes:
+        outcomes: How the drill of every copy ended, and that of every slot for an older snapshot that this run has.
     """
 
     def __init__(self, target: PlannedTarget, run: Run, selected: Iterable[PlannedCase]) -> None:
@@ -79,18 +88,25 @@ class TargetDrill:
         self._selected = frozenset(selected)
         self._drills: dict[str, Drill] = {}
         self._described: dict[str, tuple[int, Any]] = {}
+        self._sets: dict[str, SetDrill] = {}
+        #: The cases of any target that may bear a cause, for whoever knows; those selected of this one otherwise.
+        self.selected_of: Callable[[str], Collection[PlannedCase]] | None = None
         planned = target.cases()
         self.outcomes = {
             copy.name: Outcome(frozenset(case for case in planned if case.copy == copy.name), depth=target.depth)
             for copy in target.copies
         }
+        slots = [case for case in self._selected if split(case.copy)[1]]
+        for case in sorted(slots, key=lambda case: sort_key(case, target)):
+            if case.copy not in self.outcomes:
+                self.outcomes[case.copy] = Outcome(frozenset(target.cases_of(case.copy)), depth=target.depth)
 
     def drill(self, copy: str) -> Drill:
         """The drill of a copy."""
         if copy not in self._drills:
-            planned = self.target.copies_by_name[copy]
+            planned = self.target.planned_copy(copy)
             selected = frozenset(case for case in self._selected if case.copy == copy)
-            self._drills[copy] = Drill(self.target, planned, self.run, selected)
+            self._drills[copy] = Drill(self.target.drilled_as(copy), planned, self.run, selected)
         return self._drills[copy]
 
     def scope(self, copy: str) -> str:
@@ -116,20 +132,20 @@ class TargetDrill:
         Args:
             meanwhile: Called with a store's name when something is being measured, in another process.
         """
-        for copy in self.target.copies:
-            needs = self._needs(copy.name)
+        for copy in self.outcomes:
+            needs = self._needs(copy)
             if needs:
                 content = [
                     case for case in self._selected
-                    if case.copy == copy.name and CASES[case.case].needs is Stage.CONTENT
+                    if case.copy == copy and CASES[case.case].needs is Stage.CONTENT
                 ]  # fmt: skip
                 content.sort(key=lambda case: sort_key(case, self.target))
                 upto = max(needs, key=POSITION.__getitem__)
-                yield copy.name, self.drill(copy.name).complete(content, upto, meanwhile)
+                yield copy, self.drill(copy).complete(content, upto, meanwhile)
 
     def _needs(self, copy: str) -> frozenset[Stage]:
-        """The stages that the selected cases ask for, of a copy and across all of them."""
-        across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS}
+        """The stages that the selected cases ask for, of a copy and across all of them (not of an older snapshot)."""
+        across = {_ACROSS[case.case] for case in self._selected if case.case in _ACROSS and not split(copy)[1]}
         return (self.drill(copy).asked_for | across) - {Stage.DISPOSE}
 
     def adopt(self, copy: str, results: DrillResults) -> None:
@@ -149,8 +165,30 @@ class TargetDrill:
         if copy in self._drills:
             self._drills[copy].close()
 
+    def set_drill(self, name: str) -> SetDrill:
+        """The drill of a set; only one of them is there at a time."""
+        if name not in self._sets:
+            from restore_drill.sets.set_drill import SetDrill
+
+            for other in self._sets.values():
+                other.close()
+            planned = next(each for each in self.target.sets if each.name == name)
+            self._sets[name] = SetDrill(planned, self.target, self.run, self.selected_of or self._selected_of)
+        return self._sets[name]
+
+    def left_of_sets(self) -> Disposal:
+        """What could not be removed of its sets."""
+        disposals = [each.dispose() for each in self._sets.values()]
+        left = tuple(each for disposal in disposals for each in disposal.left)
+        return Disposal(left, next((disposal.reason for disposal in disposals if disposal.left), ""))
+
+    def _selected_of(self, target: str) -> frozenset[PlannedCase]:
+        return self._selected if target == self.target.name else frozenset()
+
     def close(self) -> None:
         """Dispose of everything."""
+        for each in self._sets.values():
+            each.close()
         for drill in self._drills.values():
             drill.close()
 
@@ -249,6 +287,32 @@ class TargetDrill:
             drift = self.target.model.grace.total_seconds()
             facts = RetentionFacts(copy.name, located.times, known.oldest_seen, gaps, slack, drift)
             found.append((facts, copy.retention))
+        return found
+
+    def expiry(self) -> list[ExpiryFacts]:
+        """What is proved of every copy whose backups somebody removes, and what lies there.
+
+        Where a store does not say what it holds, what is known without that may still be a warning.
+
+        Raises:
+            StageBroken: A copy could not be located, and nothing is known to be wrong without it.
+        """
+        found, broken = [], None
+        for copy in self.target.copies:
+            if copy.expiry is None:
+                continue
+            located = None
+            try:
+                located = self.drill(copy.name).located()
+            except StageBroken as problem:
+                broken = broken or problem
+            outcome, named = self.outcomes[copy.name], bool(self.run.options.snapshot)
+            from restore_drill.retaining import Tonight, expiry_facts
+
+            tonight = Tonight(located, outcome.verdicts, outcome.cause, whole=outcome.whole, newest=not named)
+            found.append(expiry_facts(self.target, copy, tonight, lambda: self.run.proofs))
+        if broken is not None and expiry_spares(found, self.run.clock(), only_bad=True).passed:
+            raise broken
         return found
 
     @property

@@ -116,7 +116,7 @@ def deliver(
         refused = work.alert(documents, population, ledger)
         if documents:
             work.ping(documents[-1], refused)
-    except Exception as problem:
+    except Exception as problem:  # a mistake of ours here must not cost the run its verdict and its reports
         delivery.problems.append(redact(str(unexpected(problem))))
     if directory is not None and not dry:
         _write(directory / "alerts.json", delivery)

@@ -11,8 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from restore_drill.printable import printable
+from restore_drill.sampling import is_of_newest, sampled_of
 from restore_drill.secrets import redact
 
+#: Before the names of what is broken in an older snapshot: its id and the case. No later drill of the newest mends it.
+OLDER = "older snapshot "
 #: Characters of a cause and of a remedy that are kept; evidence has all of it.
 _LONGEST = 400
 #: What ended a run before its time, in words.
@@ -68,11 +71,12 @@ def judgements(document: Mapping[str, Any]) -> list[Judgement]:
     found = []
     for drill in document.get("drills", ()):
         when = moment(drill.get("finished")) or at
-        named = (drill.get("why") or {}).get("rule") == "named"
-        whole = drill.get("scope") == "whole" and not named
-        judgement = Judgement(drill["target"], drill["copy"], when, run["id"], whole=whole, drilled=whole)
-        _judge(judgement, drill["cases"])
-        if named:  # what is well in a snapshot that somebody chose says nothing of the newest one
+        older, newest = sampled_of(drill), is_of_newest(drill)
+        whole = drill.get("scope") == "whole" and newest
+        copy = older[0] if older else drill["copy"]
+        judgement = Judgement(drill["target"], copy, when, run["id"], whole=whole, drilled=whole)
+        _judge(judgement, drill["cases"], f"{OLDER}{older[1]}/" if older else "")
+        if not newest and not older:  # what is well in a snapshot that somebody chose says nothing of the newest one
             judgement.judged &= judgement.broken.keys()
         found.append(judgement)
     for target in document.get("targets", ()):
@@ -82,9 +86,9 @@ def judgements(document: Mapping[str, Any]) -> list[Judgement]:
     return found
 
 
-def _judge(judgement: Judgement, cases: Sequence[Mapping[str, Any]]) -> None:
+def _judge(judgement: Judgement, cases: Sequence[Mapping[str, Any]], before: str = "") -> None:
     for case in cases:
-        name = "/".join(filter(None, (case["case"], case.get("detail", ""))))
+        name = before + "/".join(filter(None, (case["case"], case.get("detail", ""))))
         if case.get("blocked_by"):
             judgement.blocked.add(name)
             continue

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.alerting.judging import Judgement, Trouble, ended, judgements, run_trouble
+from restore_drill.alerting.judging import OLDER, Judgement, Trouble, ended, judgements, run_trouble
 from restore_drill.quantities import format_duration, format_instant
 
 if TYPE_CHECKING:
@@ -55,13 +55,36 @@ def encode(memory: Memory) -> bytes:
 
 def learn(memory: Memory, document: Mapping[str, Any], now: float) -> None:
     """Take in what a run found out."""
+    broken: set[str] = set()
     for judgement in judgements(document):
+        broken |= {f"{judgement.target}/{judgement.copy}/{name}" for name in judgement.broken}
         entry = _entry(memory, judgement.target, judgement.copy, document)
         if judgement.at < entry.get("at", 0.0) <= now:
             continue  # a later run has judged it, whatever the order in which they are told
         entry |= {"at": judgement.at, "run": judgement.run}
         _apply(entry, judgement)
+    _learn_samples(memory, document, broken, now)
     _learn_run(memory, document, now)
+
+
+def _learn_samples(memory: Memory, document: Mapping[str, Any], broken: Collection[str], now: float) -> None:
+    """Forget what was broken in older snapshots that are not listed any more, or are good since."""
+    at = ended(document)
+    for block in document.get("samples", ()):
+        place = f"{block['target']}/{block['copy']}"
+        entry = memory["entries"].get(place)
+        if entry is None or block.get("problem") or at < entry.get("at", 0.0) <= now:
+            continue
+        failed = set(block["failed"])
+        gone = [
+            name for name in entry.get("broken", {})
+            if name.startswith(OLDER) and name.removeprefix(OLDER).partition("/")[0] not in failed
+            and f"{place}/{name}" not in broken
+        ]  # fmt: skip
+        for name in gone:
+            _mend(entry, name)
+        if gone:
+            _settle(entry, Judgement(block["target"], block["copy"], at, document["run"]["id"]))
 
 
 def _learn_run(memory: Memory, document: Mapping[str, Any], now: float) -> None:
@@ -92,7 +115,7 @@ def _apply(entry: dict[str, Any], judgement: Judgement) -> None:
     broken: dict[str, Any] = entry.setdefault("broken", {})
     was = {name: case for name, case in broken.items() if name != OVERDUE}
     for name in was:
-        gone = judgement.whole and name not in judgement.judged | judgement.blocked
+        gone = judgement.whole and name not in judgement.judged | judgement.blocked and not name.startswith(OLDER)
         if name in judgement.judged - judgement.broken.keys() or gone:
             _mend(entry, name)
     if judgement.drilled:

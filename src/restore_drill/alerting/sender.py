@@ -81,7 +81,7 @@ def _try(each: dict[str, Any], send: Callable[[dict[str, Any]], None], answer: d
             answer["why"] = problem.why
             if problem.final:
                 return
-        except Exception as problem:
+        except Exception as problem:  # a plug-in of Apprise may raise anything, and its words may hold the URL
             answer["why"] = f"it failed with {type(problem).__name__}"
         else:
             answer |= {"sent": True, "why": ""}
@@ -187,6 +187,7 @@ def _watch_libraries() -> None:
             _seen.status, _seen.why = 0, f"it answered SMTP {code}"
         return code, words
 
+    # Only its answers say why a receiver refused: Apprise itself tells nothing but whether.
     smtplib.SMTP.getreply = replied  # type: ignore[method-assign, assignment]
     try:
         from requests.adapters import HTTPAdapter
@@ -197,7 +198,7 @@ def _watch_libraries() -> None:
     def asked(adapter: Any, *arguments: Any, **options: Any) -> Any:
         try:
             answer = send(adapter, *arguments, **options)
-        except Exception as problem:
+        except Exception as problem:  # only looked at: it goes on its way
             _seen.status, _seen.why = 0, reason(problem)
             raise
         status = answer.status_code

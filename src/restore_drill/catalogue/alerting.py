@@ -20,12 +20,22 @@ _LONGEST = timedelta(minutes=10)
 _REFERENCE: JsonSchemaValue = TypeAdapter(Secret).json_schema()["anyOf"][0]
 
 
-def _from_secret(value: Any) -> Any:
-    """A secret alone is the url; so is whatever else is no mapping, since it must not be repeated."""
-    return value if isinstance(value, Mapping) else {"url": value}
+class _Addressed(Part):
+    """Something that is reached by a secret URL. That alone is enough."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """A secret alone is the url; so is whatever else is no mapping, since it must not be repeated."""
+        return value if isinstance(value, Mapping) else {"url": value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The url alone is enough."""
+        return with_short_form(schema, handler, _REFERENCE)
 
 
-class AlertChannel(Part):
+class AlertChannel(_Addressed):
     """Where alerts go: an Apprise URL, and what is sent there. A secret alone is its url."""
 
     url: Secret = Field(
@@ -50,11 +60,6 @@ class AlertChannel(Part):
         examples=["60s"],
     )  # fmt: skip
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _from_secret(value)
-
     @model_validator(mode="after")
     def _says_something(self) -> AlertChannel:
         if not set(self.tell) - {"recovery"}:
@@ -63,13 +68,8 @@ class AlertChannel(Part):
         _check_wait("deadline", self.deadline)
         return self
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The url alone is enough."""
-        return with_short_form(schema, handler, _REFERENCE)
 
-
-class Ping(Part):
+class Ping(_Addressed):
     """What is requested when everything of a tier was drilled and is good. A secret alone is its url."""
 
     url: Secret = Field(
@@ -85,22 +85,12 @@ class Ping(Part):
         "verified.", examples=["env:PING_CRITICAL_FAIL"],
     )  # fmt: skip
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return _from_secret(value)
-
     @model_validator(mode="after")
     def _tells_apart(self) -> Ping:
         if self.fail_url == self.url:
             raise contradiction("url and fail_url are the same: good and bad could not be told apart")
         _check_wait("timeout", self.timeout)
         return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The url alone is enough."""
-        return with_short_form(schema, handler, _REFERENCE)
 
 
 def _check_wait(name: str, value: timedelta) -> None:

@@ -23,6 +23,7 @@ from restore_drill.catalogue.fields import (
     contradiction,
     with_short_form,
 )
+from restore_drill.catalogue.keeping import ExpiryRule
 from restore_drill.catalogue.signatures import SignatureRule
 from restore_drill.digests import ALGORITHMS, canonical
 
@@ -184,3 +185,6 @@ class CopyModel(Part):
     )
     timezone: TimeZone | None = Field(None, description="Zone of the times in its names.", examples=["Europe/Berlin"])
     retention: RetentionRule | None = Field(None, description="This copy's own policy.", examples=[{"daily": 30}])
+    expiry: ExpiryRule | None = Field(
+        None, description="How backups are removed from this store by somebody else.", examples=[{"after": "30d"}]
+    )

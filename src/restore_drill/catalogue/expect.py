@@ -228,6 +228,10 @@ _Structure = Annotated[
 ]
 
 
+#: Cases that may be wrong of older snapshots although nothing is.
+NewestOnly = Literal["rto", "rows", "query", "files", "newest", "smoke", "check"]
+
+
 class Expect(Part):
     """What must hold of the restored system."""
 
@@ -280,6 +284,12 @@ class Expect(Part):
         default_factory=dict,
         description="Checks that a plug-in registered, by name, each with its own options.",
         examples=[{"invoices-render": {"sample": 20}}],
+    )
+    newest_only: Many[NewestOnly] = Field(
+        (),
+        description="Cases that only the newest snapshot is judged by, and not the older ones that --snapshots drills: "
+        "such as questions that an older schema cannot answer.",
+        examples=[["query", "smoke"]],
     )
 
     @property

@@ -23,7 +23,7 @@ Loc = tuple[str | int, ...]
 
 _NAMED = {"tiers": "tier", "stores": "store", "targets": "target"}
 _INCLUDABLE = (*_NAMED, "exceptions")
-_MAIN_ONLY = ("version", "state", "ledger", "controls", "defaults", "demo", "include")
+_MAIN_ONLY = ("version", "state", "ledger", "controls", "sets", "defaults", "demo", "include", "break_glass")
 _NOT_INHERITED = ("newest_record", "newest_file")
 _MOST_FILES = 2000
 #: Keys and values in all files together, and what the defaults may come to in all targets together.

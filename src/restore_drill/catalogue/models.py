@@ -8,14 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from restore_drill.catalogue.alerting import AlertChannel, Ping
+from restore_drill.catalogue.break_glass import BreakGlassModel
 from restore_drill.catalogue.controls import ControlsModel
 from restore_drill.catalogue.copies import ChecksumRule, CopyModel, RetentionRule, SizeRule
 from restore_drill.catalogue.decrypting import Decrypt
 from restore_drill.catalogue.expect import ApprovedException, Expect
 from restore_drill.catalogue.fields import Duration, Many, Options, Part, Size, Slug, Text, TimeZone
+from restore_drill.catalogue.keeping import ExpiryRule, Hold
 from restore_drill.catalogue.ledger import LedgerModel
 from restore_drill.catalogue.places import DEFAULT_TIERS, StateModel, StoreModel, Tier
+from restore_drill.catalogue.prices import PricesModel
+from restore_drill.catalogue.runbook import RunbookModel
 from restore_drill.catalogue.sandboxing import SandboxModel
+from restore_drill.catalogue.sets import SetModel
 
 __all__ = [
     "DEFAULT_TIERS", "ApprovedException", "CatalogueModel", "ChecksumRule", "CopyModel", "Deadlines",
@@ -81,6 +86,11 @@ class TargetModel(Part):
     )
     description: Text | None = Field(None, description="What it is, for reports.", examples=["Orders of the web shop"])
     owner: Text | None = Field(None, description="Who is called.", examples=["payments team"])
+    depends_on: Many[Slug] = Field(
+        (),
+        description="Targets that must be brought back before it, for the recovery plan.",
+        examples=[["accounts-db"]],
+    )
     sensitive: bool = Field(False, description="Every copy must be encrypted at rest.", examples=[True])
     frozen: bool = Field(
         False, description="It no longer changes: its age is not judged, its digest is pinned.", examples=[True]
@@ -117,6 +127,14 @@ class TargetModel(Part):
     retention: RetentionRule | None = Field(
         None, description="Recovery points that must exist.", examples=[{"daily": 7}]
     )
+    expiry: ExpiryRule | None = Field(
+        None, description="How its backups are removed by somebody else: the case expiry warns before the last proved "
+        "one would be.", examples=[{"after": "30d"}],
+    )  # fmt: skip
+    holds: Many[Hold] = Field(
+        (), description="Snapshots that must stay, whatever the retention says.",
+        examples=[[{"id": "LH-2026-7", "reason": "litigation, matter 4711", "by": "legal", "first": "2026-03-01"}]],
+    )  # fmt: skip
     three_two_one: bool = Field(True, description="Whether 3-2-1 is judged.", examples=[False])
     limits: UnpackLimits = Field(UnpackLimits(), description="Limits on unpacking.", examples=[{"ratio": 2000}])
     deadlines: Deadlines = Field(Deadlines(), description="Limits on time.", examples=[{"check": "30m"}])
@@ -134,6 +152,10 @@ class TargetModel(Part):
     sample: Many[Text] = Field(
         (), description="The tables whose rows are restored at depth: sample.", examples=[["orders", "sales.invoices"]]
     )
+    runbook: RunbookModel | None = Field(
+        None, description="The recovery procedure that its drill follows, beside restoring it in its own way.",
+        examples=[{"document": "../runbooks/orders.md", "stubs": ["systemctl"]}],
+    )  # fmt: skip
     engine_options: Options = Field(
         default_factory=dict, description="Options of the engine.", examples=[{"database": "app/data.db"}]
     )
@@ -157,6 +179,12 @@ class CatalogueModel(Part):
         default_factory=dict, description="What is backed up, by name.",
         examples=[{"orders-db": {"tier": "critical", "engine": "sqlite",
                                  "copies": {"nas": {"path": "db/{time:%Y%m%d_%H%M%S}.db.gz"}}}}],
+    )  # fmt: skip
+    sets: dict[Slug, SetModel] = Field(
+        default_factory=dict,
+        description="Targets that must come back to a common moment: restored together, and judged together.",
+        examples=[{"shop": {"targets": ["shop-db", "shop-files"], "within": "5m",
+                            "application": {"image": "registry.example.net/shop:4.2"}}}],
     )  # fmt: skip
     tiers: dict[Slug, Tier] = Field(
         default_factory=dict, description="Objectives, where they differ from the defaults.",
@@ -205,6 +233,16 @@ class CatalogueModel(Part):
         description="Which requirements of which frameworks (NIST, ISO, DORA, …) reports show the evidence of.",
         examples=[{"frameworks": ["nist-800-53r5", "dora"]}],
     )
+    prices: PricesModel = Field(
+        PricesModel(),
+        description="What drilling costs, for restore-drill plan --cost.",
+        examples=[{"currency": "EUR", "machine_hour": 0.12, "stores": {"offsite": {"egress_gb": 0.05}}}],
+    )
+    break_glass: BreakGlassModel | None = Field(
+        None, description="What a run with --break-glass has: the escrowed keys, and the variables that stay.",
+        examples=[{"environment": ["ESCROW_PASSPHRASE"],
+                   "decrypt": {"age": {"identity": "file:/media/escrow/age.key"}}}],
+    )  # fmt: skip
     demo: bool = Field(
         False, description="The demo estate of the project itself; refused anywhere else.", examples=[True]
     )

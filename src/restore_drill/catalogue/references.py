@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from restore_drill.cases import CASES
+from restore_drill.cases import CASES, SET_CASES
 from restore_drill.catalogue.decrypting import options_of
 from restore_drill.catalogue.expect import RESERVED_ROWS
 from restore_drill.catalogue.fields import is_slug, phrase_slug
@@ -39,6 +39,7 @@ def check_references(draft: Draft) -> None:
             _checks(draft, loc, target, known["checks"])
             for copy, raw in copies(target):
                 _copy(draft, (*loc, "copies", copy), copy, raw, known["codecs"])
+    _escrow(draft, known["codecs"])
     exceptions = draft.raw.get("exceptions")
     for index, exception in enumerate(exceptions if isinstance(exceptions, list) else []):
         if isinstance(exception, Mapping):
@@ -74,6 +75,18 @@ def queries(target: Mapping[str, Any], part: str = "queries") -> list[tuple[int,
         for index, query in named
         if isinstance(query, Mapping) and isinstance(query.get("name"), str)
     ]
+
+
+def set_details(draft: Draft, target: Any, case: str) -> list[str]:
+    """The details of a case of sets that a target bears: the sets that name it first, or their queries."""
+    found: list[str] = []
+    for name, raw in draft.part("sets").items():
+        listed, asked = mapping(raw).get("targets"), mapping(raw).get("queries")
+        if isinstance(listed, list) and listed[:1] == [target]:
+            named = [mapping(query).get("name") for query in asked] if isinstance(asked, list) else []
+            queries = [f"{name}/{phrase_slug(each)}" for each in named if isinstance(each, str)]
+            found += queries if case == "set-query" else [name]
+    return found
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -112,6 +125,16 @@ def _formats(draft: Draft, loc: Loc, raw: Mapping[str, Any], codecs: list[str]) 
             _keys(draft, at, name, mapping(given))
         elif is_slug(name):
             draft.report(at, f"there is no format {name!r} to decrypt", suggest(name, codecs), at_key=True)
+
+
+def _escrow(draft: Draft, codecs: list[str]) -> None:
+    raw, targets = mapping(draft.raw.get("break_glass")), draft.part("targets")
+    _formats(draft, ("break_glass",), raw, codecs)
+    for name, own in mapping(raw.get("targets")).items():
+        loc: Loc = ("break_glass", "targets", name)
+        if name not in targets and draft.complete and is_slug(name):
+            draft.report(loc, f"there is no target {name!r}", suggest(name, targets), at_key=True)
+        _formats(draft, loc, mapping(own), codecs)
 
 
 def _keys(draft: Draft, loc: Loc, codec: str, given: Mapping[str, Any]) -> None:
@@ -168,7 +191,12 @@ def _exception_case(draft: Draft, loc: Loc, raw: Mapping[str, Any], case: str) -
     detail, target = raw.get("detail"), draft.part("targets").get(str(raw.get("target")))
     if not isinstance(detail, str):
         return
-    if case not in _DETAILED:
+    if case in SET_CASES:
+        known = set_details(draft, raw.get("target"), case)
+        if detail not in known:
+            hint = suggest(detail, known) or "a set's cases are those of its first target"
+            draft.report((*loc, "detail"), f"{raw.get('target')} bears no case {case} of {shorten(detail)}", hint)
+    elif case not in _DETAILED:
         draft.report((*loc, "detail"), f"the case {case!r} has no detail", "remove it; details are tables and queries")
     elif isinstance(target, Mapping):
         known = {

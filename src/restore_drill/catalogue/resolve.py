@@ -9,16 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from restore_drill import outline
+from restore_drill import outline, runbooks
 from restore_drill.catalogue.controls import control_files
 from restore_drill.catalogue.ledger import LedgerModel
 from restore_drill.catalogue.models import ApprovedException, CatalogueModel, CopyModel, TargetModel
 from restore_drill.catalogue.places import DEFAULT_TIERS, Address, StateModel, StoreModel, Tier, local_root
+from restore_drill.catalogue.set_resolving import with_sets
 from restore_drill.codecs.base import Given
 from restore_drill.outline import Reference
 from restore_drill.patterns import PathPattern
 from restore_drill.plan import LedgerSettings, Plan, PlannedCopy, PlannedTarget
 from restore_drill.registry import load, store_of
+from restore_drill.runbooks import PlannedRunbook
 from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
 
@@ -70,6 +72,7 @@ def resolve(
         )
         for name, target in model.targets.items()
     )
+    targets = with_sets(targets, model.sets)
     digest = hashlib.sha256()
     for data in files:
         digest.update(data)
@@ -83,9 +86,11 @@ def resolve(
         control_files=tuple(file for files in control_files(base, model.controls.include).values() for file in files),
         alerts=model.alerts,
         pings=model.pings,
+        prices=model.prices,
         reports=os.path.abspath(reports),  # noqa: PTH100 - as above
         demo=model.demo,
-        tiers=tuple(tiers),
+        break_glass=model.break_glass,
+        tiers=tuple(sorted(tiers, key=lambda name: (tiers[name].rto, tiers[name].rpo))),  # of equals, as written
         notes=_shared(targets),
     )
 
@@ -129,6 +134,7 @@ def _target(
         copies=tuple(_copy(each, copy, model, copy_lag, stores, settings) for each, copy in model.copies.items()),
         exceptions=tuple(exceptions),
         reference=_reference(model, base) if references else None,
+        runbook=_runbook(model, base) if references else None,
     )
 
 
@@ -138,6 +144,14 @@ def _reference(model: TargetModel, base: Path) -> Reference | None:
     if name is None or "structure" not in load("engines", model.engine).checks:
         return None
     return outline.read(base / name, name)
+
+
+def _runbook(model: TargetModel, base: Path) -> PlannedRunbook | None:
+    """The procedure that its drill follows; the rules looked at the document before."""
+    rule = model.runbook
+    if rule is None or rule.document is None:
+        return PlannedRunbook(rule, runbooks.GENERATED, "", "") if rule else None
+    return runbooks.read(base / rule.document, rule.document, rule)
 
 
 def _copy(
@@ -159,6 +173,7 @@ def _copy(
         checksum=model.checksum or target.checksum,
         decrypt=_merged_keys(target.decrypt, model.decrypt or {}),
         retention=model.retention or target.retention,
+        expiry=model.expiry or target.expiry,
         lag=model.lag or (copy_lag if stores[store].offsite else timedelta(0)),
     )
 

@@ -13,10 +13,13 @@ from typing import Any
 from restore_drill.catalogue.addresses import check_address, place_of
 from restore_drill.catalogue.alerting_rules import check_alerting
 from restore_drill.catalogue.controls_rules import check_controls
+from restore_drill.catalogue.dependency_rules import check_dependencies
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.ledger_rules import check_ledger
+from restore_drill.catalogue.price_rules import check_prices
 from restore_drill.catalogue.references import copies, mapping, queries, store_name
 from restore_drill.catalogue.resolve import default_state
+from restore_drill.catalogue.set_rules import check_sets
 from restore_drill.catalogue.target_rules import check_target
 
 #: Words that pytest has a use for: a tier becomes a marker.
@@ -46,7 +49,11 @@ def check_rules(draft: Draft, reports: Path) -> None:
     check_ledger(draft)
     check_controls(draft)
     check_alerting(draft)
+    check_prices(draft)
+    check_sets(draft)
+    check_dependencies(draft)
     _check_case("target", draft, ("targets",), targets)
+    _check_case("set", draft, ("sets",), draft.part("sets"))
     _check_words(draft)
     _check_exception_ids(draft)
     _check_demo(draft)

@@ -44,6 +44,10 @@ def _some(value: float) -> float:
     return value
 
 
+#: The name of an image, as engines of containers take it.
+Image = Annotated[str, AfterValidator(_image)]
+
+
 class SandboxModel(Part):
     """Where it is restored. A bare word is the kind."""
 
@@ -53,7 +57,7 @@ class SandboxModel(Part):
         "that the engine runs in and this machine has; the evidence says which, and why.",
         examples=["container"],
     )
-    image: Annotated[str, AfterValidator(_image)] | None = Field(
+    image: Image | None = Field(
         None,
         description="The image with the system's programs, for one that needs extensions (default: the official image "
         "of the version that is recorded in the backup). May be pinned by its digest.",

@@ -11,7 +11,9 @@ from restore_drill.catalogue.addresses import place_of
 from restore_drill.catalogue.decrypting import options_of
 from restore_drill.catalogue.depth_rules import check_depth
 from restore_drill.catalogue.gather import Draft, Loc
+from restore_drill.catalogue.keeping_rules import check_keeping
 from restore_drill.catalogue.references import copies, mapping, store_name
+from restore_drill.catalogue.runbook_rules import check_runbook
 from restore_drill.catalogue.sandbox_rules import check_required, check_sandbox
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Kind
@@ -93,9 +95,11 @@ def check_target(draft: Draft, name: str, target: Mapping[str, Any]) -> None:
         other = seen.setdefault((place, pattern.text), each) if place else each
         if other != each:
             copy.report("", f"the copies {other!r} and {each!r} are the same backups", "remove one of them")
+    check_keeping(draft, loc, target)
     if engine is not None:
         _check_engine(draft, loc, target, own, engine)
         check_depth(draft, loc, target, own, engine)
+    check_runbook(draft, loc, target)
 
 
 def _pattern(path: Any) -> PathPattern | None:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "validate": "Check the catalogue: every mistake at once, nothing is read from a store.",
     "plan": "Show what a run would do, without doing it.",
     "doctor": "Check this machine: tools, stores, secrets, disk, state; each line with its remedy.",
+    "discover": "Look at a place full of backups, and print a catalogue for it, with the reason for each guess.",
     "init": "Begin a project: a catalogue, and the one line that brings the standard cases in.",
     "baseline": "Initialise the state of earlier drills, accept a change, or show what is known.",
     "clean": "Remove what killed or kept runs left on this machine.",
@@ -32,7 +33,9 @@ _COMMANDS = {
     "report": "Render a run or a period again from the ledger: HTML, PDF and others.",
     "controls": "List what frameworks ask for, what the records of a period hold of it, and the gaps.",
     "status": "Tell whether everything that should have been drilled was, and how every copy stands.",
+    "retention": "Tell a prune job which snapshots may go and which must stay, and why; nothing is removed.",
     "alert": "Tell what is overdue and what nobody was told before; test the channels.",
+    "runbook": "Write the way back for a target: real commands, from the catalogue and its last passed drill.",
     "schema": "Print the catalogue's JSON Schema, for editors.",
 }
 

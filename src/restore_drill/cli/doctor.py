@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def _estate(plan: Plan, options: RunOptions) -> Iterator[Line]:
     yield _guarded("ledger", lambda: _ledger(plan))
     yield _guarded(f"reports {plan.reports}", lambda: _writable(Path(plan.reports)))
     yield from _sandboxes(run)
+    yield from _applications(plan)
     for program, users in sorted(_programs(plan, run).items()):
         yield _program(program, ", ".join(sorted(users)))
     for name in sorted({target.model.engine for target in plan.targets}):
@@ -166,6 +168,16 @@ def _writable(directory: Path) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory):
         return "can be written"
+
+
+def _applications(plan: Plan) -> Iterator[Line]:
+    """The images of sets' applications."""
+    for planned in (each for target in plan.targets for each in target.sets):
+        rule = planned.model.application
+        if rule is not None:
+            options = SandboxOptions(image=rule.image, pull=rule.pull)
+            container = load_plug("sandboxes", "container")
+            yield _guarded(f"application of the set {planned.name}", partial(container.inspect, options))
 
 
 def _sandboxes(run: Run) -> Iterator[Line]:

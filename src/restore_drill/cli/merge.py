@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restore_drill import plan_file
 from restore_drill.cli.ledger import of_catalogue
 from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.evidence import document as documents
@@ -38,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--expect", metavar="N", type=int, default=0, help="how many shards there must be (default: as they say)"
     )
     parser.add_argument(
+        "--plan", metavar="FILE", type=Path, help="the plan file that the shards followed: names what a missing one had"
+    )
+    parser.add_argument(
         "--catalogue", metavar="PATH", help="compare with its ledger, and tell of earlier drills, too (default: do not)"
     )
 
@@ -59,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     shards, without = _junits(parts)
     population, unlike = _ledger(arguments, parts)
     problems += [*without, *unlike]
-    joined = merge(parts, run=new_run_id(time.time()), expect=arguments.expect, problems=problems)
+    planned = plan_file.read(arguments.plan) if arguments.plan else None
+    joined = merge(parts, run=new_run_id(time.time()), expect=arguments.expect, problems=problems, planned=planned)
     out.mkdir(parents=True, exist_ok=True)
     documents.write(out / _EVIDENCE, joined)
     joined = reading.load((out / _EVIDENCE).read_bytes())  # as its readers get it

@@ -82,6 +82,12 @@ class Status:
         return sorted(in_period, key=lambda each: each.retired or 0.0)
 
     @property
+    def samples(self) -> list[dict[str, Any]]:
+        """What is known of the older snapshots of these copies, where runs drew from them."""
+        known = self.population.samples
+        return [known[each.target, each.copy] for each in self.copies if (each.target, each.copy) in known]
+
+    @property
     def across(self) -> list[Any]:
         """Cases across copies that failed or could not be verified when they last ran, if they are still asked for."""
         names = {standing.target for standing in self.copies}
@@ -105,6 +111,7 @@ class Status:
     def exit_status(self) -> int:
         """1: a drill is overdue, or a backup is failing. 75: nothing is, as far as is known, and not all is."""
         failed = any(each.verdict == "failed" for each in self.across)
+        failed |= any(each["failed"] for each in self.samples)
         if failed or any(each.overdue or each.failing_since is not None for each in self.copies):
             return 1
         unknown = any(each.unverified_since is not None for each in self.copies) or bool(self.across)

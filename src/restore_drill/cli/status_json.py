@@ -26,6 +26,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "verdict": headline(status)[0],
         "problems": status.problems,
         "copies": [_copy_as_json(each) for each in status.copies],
+        "older_snapshots": [{**each, "seen": _stamp(each["seen"])} for each in status.samples],
         "across": [{**dataclasses.asdict(each), "since": _stamp(each.since)} for each in status.across],
         "not_in_catalogue": [name(each) for each in status.others],
         "left_catalogue": [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_drill.printable import printable
 from restore_drill.quantities import format_duration, format_size
+from restore_drill.sampling import chance
 
 if TYPE_CHECKING:
     from restore_drill.cli.status import Status
@@ -31,6 +32,7 @@ def lines(status: Status) -> Iterator[str]:
     """Everything, the verdict first."""
     yield from sentence(status)
     yield from _copies(status)
+    yield from _older(status)
     yield from _reckoning(status)
     yield from _exceptions(status)
     yield from _uncovered(status)
@@ -55,8 +57,12 @@ def headline(status: Status) -> tuple[str, str]:
         parts.append(f"{len(unverified)} could not be verified{_since(each.unverified_since for each in unverified)}")
         parts[-1] += _where(unverified)
     parts += [f"across copies {', '.join(bad)} {_are(bad)} not passed"] if bad else []
+    older = sum(len(each["failed"]) for each in status.samples)
+    parts += [f"{older} older snapshot{'' if older == 1 else 's'} failed and {_are([0] * older)} still kept"] * bool(
+        older
+    )
     if parts:
-        return f"{'; '.join(parts)}.", "red" if overdue or failing else "yellow"
+        return f"{'; '.join(parts)}.", "red" if overdue or failing or older else "yellow"
     never = [each for each in copies if each.last_whole is None]
     if not copies or len(never) == len(copies):
         return f"None of {len(copies)} copies was drilled yet, and none is overdue.", "yellow"
@@ -193,6 +199,29 @@ def _colour(each: Standing) -> str:
 
 
 # --- what was due -----------------------------------------------------------------------------------------------------
+
+
+def _older(status: Status) -> Iterator[str]:
+    """Older snapshots that were drilled beside the newest."""
+    found = status.samples
+    if not found:
+        return
+    yield ""
+    yield _paint("Older snapshots", "bold")
+    for each in found:
+        where = printable(f"{each['target']}/{each['copy']}")
+        chances = f"; a single damaged one found with {chance(each)}" if chance(each) else ""
+        since = f" since {each['since'][:10]}" if each.get("since") else ""
+        drilled = f"{each['drilled']} of {each['population']} drilled{since}{chances}"
+        yield f"  {where}: {drilled} ({instant(each['seen'])}, {each['rule']})"
+        for snapshot in each["failed"][:_LISTED]:
+            yield _paint(f"    failed: {printable(snapshot)}", "red")
+        if each.get("accepted"):
+            yield f"    given up: {printable(', '.join(each['accepted'][:_LISTED]))}" + (
+                f" and {len(each['accepted']) - _LISTED} more" if len(each["accepted"]) > _LISTED else ""
+            )
+        if len(each["failed"]) > _LISTED:
+            yield _paint(f"    and {len(each['failed']) - _LISTED} more", "red")
 
 
 def _reckoning(status: Status) -> Iterator[str]:

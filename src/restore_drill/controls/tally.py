@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from restore_drill.controls.model import Framework, Requirement
+from restore_drill.sampling import is_of_newest, sampled_of
 
 #: A copy of a target.
 Copy = tuple[str, str]
@@ -171,13 +172,14 @@ class Tally:
         if drill["scope"] != "whole" or drill.get("depth", "full") != "full":
             return
         verdicts = verdicts_of(drill)
-        at, copy = seconds(drill.get("finished", run["finished"])), (drill["target"], drill["copy"])
+        older, at = sampled_of(drill), seconds(drill.get("finished", run["finished"]))
+        copy = (drill["target"], older[0] if older else drill["copy"])
         if at > self.until:
             return
         if within:
             for name, verdict in verdicts.items():
                 self.evidence.setdefault(name, Counts()).add(verdict, (copy,), at)
-        newest = (drill.get("why") or {}).get("rule") != "named"
+        newest = is_of_newest(drill)
         for number, outcome in enumerate(self._outcomes(verdicts)):
             if outcome.verdict:
                 self._stand(number, copy, outcome, run["id"], at, within=within, newest=newest)

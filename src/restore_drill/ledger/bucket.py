@@ -21,8 +21,9 @@ from restore_drill.errors import CouldNotVerify
 from restore_drill.ledger import statement
 from restore_drill.ledger.base import FOLDER, Entry, Head, Kind, Ledger, Signer
 from restore_drill.ledger.directory import HEAD, head_json, parse_head
-from restore_drill.ledger.envelope import read_entry, read_link, seal
+from restore_drill.ledger.envelope import read_link, seal, written
 from restore_drill.stores.base import StoreSettings
+from restore_drill.stores.s3_requests import NOT_THERE, TAKEN, UNDECIDED, ask
 
 _NAME = re.compile(r"(\d{12})\.json")
 #: Entries that are read at the same time.
@@ -33,10 +34,6 @@ _ATTEMPTS = 50
 _PATIENT = 3
 #: Seconds that a run waits at most when another one was faster; twice as long each time, up to a second.
 _PAUSE = 0.02
-_NOT_THERE = frozenset({"NoSuchKey", "404"})
-_TAKEN = frozenset({"PreconditionFailed", "412"})
-#: Another write of the same key is under way: who wins is not decided yet.
-_UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
 #: A bucket whose objects are locked takes none without a checksum.
 _AS_JSON = {"ContentType": "application/json", "ChecksumAlgorithm": "SHA256"}
 _Answer = TypeVar("_Answer")
@@ -67,7 +64,7 @@ class BucketLedger(Ledger):
 
     def append(self, kind: Kind, content: Mapping[str, Any], signer: Signer | None = None) -> Entry:
         """Write the next object; again with another number as long as others are faster."""
-        document = statement.plain(content)
+        plain = statement.plain(content)
         for attempt in range(_ATTEMPTS):
             hint = self.hint()
             numbers = self._numbers(hint)
@@ -76,9 +73,9 @@ class BucketLedger(Ledger):
             behind = hint is not None and hint.sequence > number and attempt < _PATIENT
             if not behind and (last is not None or number == 0):  # nobody begins anew because it is gone again
                 link = read_link(last, self.where()) if last is not None else None
-                line = seal(statement.make(kind, document, link, hint), signer)
+                line = seal(statement.make(kind, plain, link, hint), signer)
                 if self._put(number + 1, line):
-                    entry = read_entry(line, number + 1, self.where())
+                    entry = written(line, plain.document, signer)
                     self._write_head(entry.head)
                     return entry
             time.sleep(random.uniform(0, min(_PAUSE * 2**attempt, 1.0)))  # noqa: S311 - spreads attempts
@@ -136,7 +133,7 @@ class BucketLedger(Ledger):
         if after > 0:
             arguments["StartAfter"] = self._key(after)
         while True:
-            answer = self._ask("read", lambda: self._client.list_objects_v2(**arguments), frozenset())
+            answer = self._ask("read", lambda: self._client.list_objects_v2(**arguments), frozenset()) or {}
             for item in answer.get("Contents", ()):
                 name = item["Key"].removeprefix(self._prefix)
                 match = _NAME.fullmatch(name)
@@ -159,8 +156,7 @@ class BucketLedger(Ledger):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
-        found: bytes | None = self._ask("read", read, _NOT_THERE)
-        return found
+        return self._ask("read", read, NOT_THERE)
 
     def _put(self, number: int, line: bytes) -> bool:
         """Whether the entry is there: not when another one has the number."""
@@ -171,7 +167,7 @@ class BucketLedger(Ledger):
             return True
 
         # A lost answer and a lost race look alike: what is there decides.
-        return bool(self._ask("written", write, _TAKEN | _UNDECIDED)) or self._read(key) == line
+        return bool(self._ask("written", write, TAKEN | UNDECIDED)) or self._read(key) == line
 
     def _write_head(self, head: Head) -> None:
         """Write the hint; an entry is safe without it, but whoever may write the one may write the other."""
@@ -180,23 +176,8 @@ class BucketLedger(Ledger):
             "written", lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **_AS_JSON), frozenset()
         )
 
-    def _ask(self, purpose: str, request: Callable[[], _Answer], foreseen: frozenset[str]) -> Any:
-        """The answer of a request, again where that may help; ``None`` for an error that was foreseen."""
-        from restore_drill.stores.s3_errors import diagnose
-        from restore_drill.stores.trying import Patience
-
-        patience = Patience(self._settings.retries)
-        while True:
-            try:
-                return request()
-            except Exception as problem:
-                if _code(problem) in foreseen:
-                    return None
-                diagnosis = diagnose(problem)
-                if diagnosis is None:
-                    raise
-                if not patience.bears(diagnosis):
-                    raise self._unusable(purpose, diagnosis.cause) from problem
+    def _ask(self, purpose: str, request: Callable[[], _Answer], foreseen: frozenset[str]) -> _Answer | None:
+        return ask(request, self._settings.retries, foreseen, lambda why: self._unusable(purpose, why))
 
     def _unusable(self, purpose: str, why: str) -> CouldNotVerify:
         return CouldNotVerify(
@@ -204,9 +185,3 @@ class BucketLedger(Ledger):
             looked_at=self.where(),
             remedy="Check the address, credentials and permissions of state: (list, read, and write of new objects).",
         )
-
-
-def _code(problem: Exception) -> str:
-    """The code of an answer that is an error, ``""`` for everything else."""
-    response = getattr(problem, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -6,8 +6,6 @@ the next append puts it aside. ``head.json`` is written after the entry is on di
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -18,8 +16,8 @@ from typing import Any
 from restore_drill.errors import CouldNotVerify
 from restore_drill.ledger import statement
 from restore_drill.ledger.base import FOLDER, Entry, Head, Kind, Ledger, Signer
-from restore_drill.ledger.envelope import Link, read_entry, read_link, seal
-from restore_drill.whole_files import write_whole
+from restore_drill.ledger.envelope import Link, read_link, seal, written
+from restore_drill.whole_files import locked, write_whole
 
 ENTRIES = "entries.jsonl"
 HEAD = "head.json"
@@ -45,20 +43,20 @@ class DirectoryLedger(Ledger):
 
     def append(self, kind: Kind, content: Mapping[str, Any], signer: Signer | None = None) -> Entry:
         """Append a line; it is on disk, and its name too, when this returns."""
-        document = statement.plain(content)
+        plain = statement.plain(content)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with self._lock():
-                return self._append(kind, document, signer)
+            with locked(self._folder):
+                return self._append(kind, plain, signer)
         except OSError as problem:
             raise self._unusable("written", problem) from problem
 
-    def _append(self, kind: Kind, document: Mapping[str, Any], signer: Signer | None) -> Entry:
+    def _append(self, kind: Kind, content: statement.Content, signer: Signer | None) -> Entry:
         descriptor, created = self._open()
         try:
             end = _put_torn_aside(descriptor, self._folder)
             last = self._last(descriptor, end)
-            line = seal(statement.make(kind, document, last, self.hint()), signer)
+            line = seal(statement.make(kind, content, last, self.hint()), signer)
             _write_all(descriptor, line + b"\n")
             os.fsync(descriptor)
         finally:
@@ -66,7 +64,7 @@ class DirectoryLedger(Ledger):
         if created:
             _sync_directory(self._folder)
             _sync_directory(self._folder.parent)
-        entry = read_entry(line, last.sequence + 1 if last else 1, self.where())
+        entry = written(line, content.document, signer)
         write_head(self._folder, entry.head)
         return entry
 
@@ -78,15 +76,6 @@ class DirectoryLedger(Ledger):
     def _last(self, descriptor: int, end: int) -> Link | None:
         found = _last_lines(descriptor, end, 1)
         return read_link(found[0], self.where()) if found else None
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def lines(self, first: int = 1) -> Iterator[bytes]:
         """Line by line; a last one without its end is left out, and remarked on."""

@@ -11,16 +11,19 @@ import binascii
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from restore_drill.errors import CouldNotVerify
-from restore_drill.ledger.entry import Entry, Head, Signer
+from restore_drill.ledger.entry import Entry, Head, Kind, Signer
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 #: Where a statement's small parts end, and its evidence or review begins: no string of JSON can contain it.
 _EVIDENCE = b',"evidence":'
 _CONTENT = (_EVIDENCE, b',"review":')
+#: Where a statement has what an entry holds.
+CONTENT_KEY: Final[Mapping[Kind, str]] = {"run": "evidence", "review": "review"}
 #: What follows the evidence.
 _AFTER = b'},"configuration":'
 #: As much of a payload (in base64) as certainly holds the small parts.
@@ -172,7 +175,7 @@ def _parse(payload: bytes) -> tuple[Any, bytes]:
 
 
 def _content_key(part: dict[str, Any]) -> str:
-    return "evidence" if part["kind"] == "run" else "review"
+    return CONTENT_KEY["run" if part["kind"] == "run" else "review"]
 
 
 def read_entry(line: bytes, place: int, where: str) -> Entry:
@@ -191,15 +194,25 @@ def read_entry(line: bytes, place: int, where: str) -> Entry:
         part = own_part(envelope.payload).part
     except NotAnEntry as problem:
         raise _unreadable(f"entry {place}" if place else "one of its last entries", problem, where) from problem
+    return _entry(part, envelope.digest, envelope.key_id)
+
+
+def written(line: bytes, content: dict[str, Any], signer: Signer | None) -> Entry:
+    """The entry of a line that was sealed just now: what it holds need not be read out of it."""
+    part = read_small(line)
+    return _entry({**part, _content_key(part): content}, digest_of(line), signer.key_id if signer else "")
+
+
+def _entry(part: Mapping[str, Any], digest: str, key_id: str) -> Entry:
     return Entry(
         sequence=part["sequence"],
-        digest=envelope.digest,
+        digest=digest,
         previous=str(part.get("previous") or ""),
         recorded_at=str(part.get("recorded_at", "")),
         kind=part["kind"],
         evidence=part.get("evidence", {}),
         review=part.get("review", {}),
-        key_id=envelope.key_id,
+        key_id=key_id,
         ledger=str(part.get("ledger", "")),
         run=str(part.get("run", "")),
     )

@@ -11,13 +11,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from restore_drill.evidence.record import encode_printable
 from restore_drill.ledger.entry import Head, Kind
-from restore_drill.ledger.envelope import Link
+from restore_drill.ledger.envelope import CONTENT_KEY, Link
 from restore_drill.secrets import redact
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -43,25 +44,46 @@ def evidence_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def plain(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A document as JSON will give it back, without any secret and without what cannot be printed."""
-    found = json.loads(redact(encode_printable(dict(content), (",", ":"))))
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an entry is to hold: evidence or a review.
+
+    Attributes:
+        document: As JSON will give it back.
+        text: The same as it is digested, without the newline (see :func:`canonical`): of hundreds of drills that is
+            megabytes, and they are written once.
+    """
+
+    document: dict[str, Any]
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, by which reviews are bound to it."""
+        return hashlib.sha256(self.text.encode() + b"\n").hexdigest()
+
+
+def plain(content: Mapping[str, Any]) -> Content:
+    """A document without any secret and without what cannot be printed."""
+    text = redact(encode_printable(dict(content), (",", ":")))
+    found = json.loads(text)
     assert isinstance(found, dict)  # noqa: S101 - it was one
-    return found
+    return Content(found, text)
 
 
-def make(kind: Kind, content: Mapping[str, Any], last: Link | None, hint: Head | None) -> bytes:
+def make(kind: Kind, content: Content, last: Link | None, hint: Head | None) -> bytes:
     """The payload of the entry that follows ``last``.
 
     Args:
         kind: Of which kind it is.
-        content: As :func:`plain` gives it.
+        content: What it holds.
         last: The entry before it, ``None`` for the first.
         hint: The head that was written down earlier: what it knows and the ledger does not is told in the entry.
     """
     now = _now()
     noticed = list(_noticed(last, hint, now))
-    run = content.get("run", {}) if kind == "run" else {"id": content.get("run", "")}
+    document = content.document
+    run = document.get("run", {}) if kind == "run" else {"id": document.get("run", "")}
     part = {
         "ledger": last.ledger if last else secrets.token_hex(16),
         "sequence": last.sequence + 1 if last else 1,
@@ -69,12 +91,14 @@ def make(kind: Kind, content: Mapping[str, Any], last: Link | None, hint: Head |
         "recorded_at": now,
         "kind": kind,
         "run": run.get("id", ""),
-        **({"verdict": content.get("verdict", "error")} if kind == "run" else {}),
+        **({"verdict": document.get("verdict", "error")} if kind == "run" else {}),
         **({"noticed": noticed} if noticed else {}),
-        "evidence" if kind == "run" else "review": content,
+        CONTENT_KEY[kind]: None,
     }
-    body = _of_run(content, part) if kind == "run" else _of_review(content, part)
-    return json.dumps({"_type": STATEMENT, **body}, separators=(",", ":"), allow_nan=False).encode()
+    body = _of_run(content, part) if kind == "run" else _of_review(document, part)
+    around = json.dumps({"_type": STATEMENT, **body}, separators=(",", ":"), allow_nan=False)
+    before, mark, after = around.partition(f',"{CONTENT_KEY[kind]}":')  # no string of JSON contains it
+    return (before + mark + content.text + after.removeprefix("null")).encode()
 
 
 def is_consistent(stated: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
@@ -91,8 +115,9 @@ def is_consistent(stated: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     )
 
 
-def _of_run(evidence: Mapping[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+def _of_run(content: Content, part: dict[str, Any]) -> dict[str, Any]:
     """The predicate of a run, and its subjects."""
+    evidence = content.document
     catalogue = evidence.get("catalogue", {})
     url = evidence.get("run", {}).get("ci", {}).get("url")
     tests: dict[str, list[str]] = {name: [] for name in ("passedTests", "warnedTests", "failedTests")}
@@ -108,7 +133,7 @@ def _of_run(evidence: Mapping[str, Any], part: dict[str, Any]) -> dict[str, Any]
     return {
         "predicateType": TEST_RESULT,
         "predicate": predicate,
-        "subject": [_subject("evidence.json", evidence_digest(evidence)), *_snapshots(evidence)],
+        "subject": [_subject("evidence.json", content.digest), *_snapshots(evidence)],
     }
 
 

@@ -9,7 +9,7 @@ from restore_drill.reporting.model import Document, Drill
 from restore_drill.reporting.words import counted, instant, number, sentence, size, span, took
 
 Fact = tuple[str, str, bool]
-_RULES = {"newest": "the newest", "named": "named by whoever started the run"}
+_RULES = {"newest": "the newest", "named": "named by whoever started the run", "sampled": "drawn"}
 #: What is told of a drill that passed, where there are very many.
 _IN_SHORT = ("Snapshot", "Taken", "Object", "SHA-256", "Drilled", "Retest of", "Restored in", "Restored in a")
 
@@ -54,6 +54,10 @@ def _choice(drill: Drill) -> Iterator[Fact]:
     if why:
         of = f" of {counted(why['population'], 'recovery point')}" if why.get("population") else ""
         rule = str(why.get("rule", "not known"))
+        if rule == "sampled":
+            of = f"{of} older than the newest: {why.get('drawn', 'nothing is known of the draw')}" + (
+                f", by the seed {why['seed']}" if why.get("seed") is not None else ""
+            )
         yield "Chosen", f"{_RULES.get(rule, rule)}{of}", False
     store = drill.data.get("store")
     if store:
@@ -123,10 +127,20 @@ def environment(document: Document) -> Iterator[tuple[str, str]]:
         yield "Commit", str(ci["commit"])
     catalogue = document.get("catalogue") or {}
     yield "Catalogue", f"{catalogue.get('path', 'not known')}, sha256 {catalogue.get('sha256', 'not known')}"
+    yield from _break_glass(run)
     machine = run.get("machine") or {}
     yield "Machine", f"{machine.get('platform', 'not known')}, {machine.get('cores', '?')} cores"
     yield "Drills at once", str(run.get("concurrency", "not known"))
     yield "Versions", ", ".join(f"{name} {version}" for name, version in (run.get("tools") or {}).items())
+
+
+def _break_glass(run: Document) -> Iterator[tuple[str, str]]:
+    stripped: Any = run.get("break_glass")
+    if stripped:
+        stayed = ", ".join(stripped.get("environment") or []) or "none"
+        opened = stripped.get("opened") or {}
+        keys = "; ".join(f"{key} opened {', '.join(what)}" for key, what in opened.items()) or "no key opened anything"
+        yield "Break-glass", f"escrowed keys only, variables that stayed: {stayed}; {keys}"
 
 
 def _ended(run: Document) -> str:

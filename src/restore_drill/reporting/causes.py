@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from restore_drill.cases import SET_CASES
 from restore_drill.reporting.model import CaseRow, Document, Drill, Target
 from restore_drill.reporting.past import Past, pasts
 from restore_drill.reporting.words import WORST_FIRST, instant, moment, roughly
+from restore_drill.sampling import sampled_of, split
 
 if TYPE_CHECKING:
     from restore_drill.policy.population import Population
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 #: So many drills of a copy are remembered.
 _REMEMBERED = 30
 #: What a cause says where evidence holds no remedy of its own (evidence of earlier releases).
-_TODO = {
+_REMEDY = {
     "failed": "Do not rely on this backup. Check the job that makes it, let it make a new one, and drill that.",
     "error": "Nothing is known of this backup. Remove the obstacle, and drill it again.",
 }
@@ -41,7 +43,7 @@ class Cause:
     case: str
     title: str
     said: str
-    todo: str
+    remedy: str
     since: str
     since_at: float | None = None
     good: str = ""
@@ -95,7 +97,9 @@ def _bad(target: Target) -> Iterator[tuple[Drill | None, CaseRow]]:
         yield from ((drill, case) for case in bad)
     told = any(drill.verdict in ("failed", "error") for drill in target.drills)
     for case in target.across:
-        if case.bad or (case.verdict in ("failed", "error") and not told):
+        # What blocks a case of a set is told with another case of it, or with another target's drill.
+        elsewhere = told or (case.case in SET_CASES and case.blocked_by)
+        if case.bad or (case.verdict in ("failed", "error") and not elsewhere):
             yield None, case
 
 
@@ -108,7 +112,8 @@ def _key(drill: Drill | None, case: CaseRow) -> tuple[str, ...]:
 
 def _past_across(population: Population | None, target: str, case: CaseRow) -> Past:
     """Since when a rule about all copies is broken."""
-    known = population.across.get((target, case.case)) if population is not None else None
+    name = "/".join(filter(None, (case.case, case.detail)))
+    known = population.across.get((target, name)) if population is not None else None
     return Past(known=population is not None, failing_since=known.since if known else None)
 
 
@@ -122,13 +127,23 @@ def _cause(group: _Group, ended: float | None) -> Cause:
         case=case.name,
         title=case.title,
         said=case.message or f"expected {case.expected}, found {case.actual}",
-        todo=case.remedy or _TODO[case.verdict],
+        remedy=case.remedy or _REMEDY[case.verdict],
         since=since,
         since_at=since_at,
         good=_good(past),
         blocked=group.blocked,
-        again=again(group.backups),
+        again=_again(group),
     )
+
+
+def _again(group: _Group) -> str:
+    older = sampled_of(group.drill.data) if group.drill else None
+    if older is None:
+        return again([(name, split(copy)[0]) for name, copy in group.backups])
+    if len(group.backups) > 1 or not older[1]:
+        return ""  # each is another snapshot
+    name = group.backups[0][0]
+    return f"pytest drills/ --snapshot {shlex.quote(older[1])} -k {shlex.quote(f'{name} and {older[0]}')}"
 
 
 def again(backups: list[tuple[str, str]]) -> str:
@@ -179,8 +194,8 @@ def _of_run(document: Document) -> Iterator[Cause]:
     if document.get("not_run"):
         missing = [str(each) for each in document["not_run"]]
         said = f"{len(missing)} planned cases did not report: {', '.join(missing[:5])}{', …' if missing[5:] else ''}"
-        todo = "Run again; whatever did not report was not verified."
-        yield Cause("error", (), {}, "run", "Planned cases did not report", said, todo, ended)
+        remedy = "Run again; whatever did not report was not verified."
+        yield Cause("error", (), {}, "run", "Planned cases did not report", said, remedy, ended)
 
 
 def _overdue(document: Document, population: Population | None, ended: float | None) -> Iterator[Cause]:
@@ -198,7 +213,7 @@ def _overdue(document: Document, population: Population | None, ended: float | N
                 case="overdue",
                 title="Its drill is overdue",
                 said=f"It was due by {instant(past.due_by)}: {late} ago.",
-                todo="Find out why its pipeline did not run, and drill it now.",
+                remedy="Find out why its pipeline did not run, and drill it now.",
                 since=instant(past.due_by),
                 since_at=past.due_by,
                 good=_good(past),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from restore_drill.reporting.model import Document, Key
-from restore_drill.reporting.words import moment
+from restore_drill.reporting.words import GONE, moment
 from restore_drill.reporting.words import verdict as known_verdict
+from restore_drill.sampling import is_of_newest, place_of, sampled_of, settled
 
 _BAD = ("failed", "error")
 #: So many runs that went wrong, failures and changes of the catalogue are listed one by one; the rest are counted.
@@ -108,6 +109,9 @@ class Gathering:
             self._take_run(document, ended)
         for drill in document.get("drills", ()):
             self._take_drill(document["run"], drill, moment(drill.get("finished")) or ended, within)
+        bad = {(each["target"], place_of(each)) for each in document.get("drills", ()) if each["verdict"] in _BAD}
+        for key in settled(document.get("samples", ()), self._open.keys() - bad):
+            self._open.pop(key).answered = (ended, str(document["run"]["id"]), GONE)
         for each in document.get("targets", ()):
             self.across[each["target"]] = each
             for case in each["cases"]:
@@ -145,14 +149,15 @@ class Gathering:
             self.exceptions[str(each["id"])] = each if looked else {**each, "state": known.get("state")}
 
     def _take_drill(self, run: Document, drill: Document, ended: float, within: bool) -> None:
-        key = (drill["target"], drill["copy"])
+        # A slot drills another snapshot each time: what failed is answered by a drill of the same one.
+        key = (drill["target"], place_of(drill))
         verdict = known_verdict(drill["verdict"])
-        named = (drill.get("why") or {}).get("rule") == "named"
-        counts = drill.get("scope") == "whole" and not named
+        newest = is_of_newest(drill)
+        counts = drill.get("scope") == "whole" and (newest or sampled_of(drill) is not None)
         if counts or verdict in _BAD or key not in self.last:  # a part that is well does not undo what was not
             self.last[key] = drill
         self._follow(key, run, drill, verdict, ended, within, counts=counts)
-        if within and not named:
+        if within and newest:
             self._measure(key, drill)
 
     def _follow(

@@ -14,6 +14,7 @@ from restore_drill.cases import CASES
 from restore_drill.printable import printable
 from restore_drill.reporting import charts, words
 from restore_drill.reporting.page import run_page
+from restore_drill.sampling import chance
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -73,9 +74,10 @@ def _environment() -> Environment:
         "shown": words.value,
         "listed": words.listed,
         "sentence": words.sentence,
-        "state_word": words.WORDS.__getitem__,
+        "state_word": {**words.WORDS, words.GONE: "no longer kept"}.__getitem__,
     }
     environment.globals |= {"charts": charts, "cases": CASES, "counted": words.counted, "write": words, "by": _Measures}
+    environment.globals["chance"] = chance
     return environment
 
 

@@ -17,11 +17,13 @@ from restore_drill.reporting.causes import Cause
 from restore_drill.reporting.model import Objective
 from restore_drill.reporting.page import LedgerState, RunPage, run_page
 from restore_drill.reporting.words import counted, instant, listed, span
+from restore_drill.sampling import chance
 
 #: What GitHub keeps of all that one step writes to its summary.
 JOB_PAGE_LIMIT = 1024 * 1024
 #: So many entries of a list are shown; the report has all of them.
 _SHOWN = 25
+_FAILED = 5
 _LONGEST = 600
 _CUT = "\n\n*The rest was cut: this page would grow beyond what is shown. `report.html` and `summary.md` have it.*\n"
 #: What code between backticks can hold as it is, in a table as well.
@@ -42,8 +44,8 @@ def render(document: Document, *, population: Any = None, ledger: LedgerState | 
     """
     page = run_page(document, population=population, ledger=ledger)
     sections = (
-        _head(page), _causes(page.causes), _unanswered(page), _tiers(page), _reconciled(page), _exceptions(page),
-        _ledger(page),
+        _head(page), _causes(page.causes), _unanswered(page), _tiers(page), _older(page), _sets(page),
+        _reconciled(page), _exceptions(page), _ledger(page),
     )  # fmt: skip
     return "\n".join("\n".join(section) + "\n" for section in map(list, sections) if section)
 
@@ -147,7 +149,7 @@ def _cause(cause: Cause) -> str:
     parts.append(f"Since {prose(cause.since)}.")
     parts += [f"Last good: {prose(cause.good)}."] if cause.good else []
     parts += [f"It blocks {counted(cause.blocked, 'case')}."] if cause.blocked else []
-    parts.append(f"*To do:* {_ended(cause.todo)}")
+    parts.append(f"*To do:* {_ended(cause.remedy)}")
     parts += [f"*Again:* {name(cause.again)}"] if cause.again else []
     return " ".join(parts)
 
@@ -164,7 +166,7 @@ def _tiers(page: RunPage) -> Iterator[str]:
     yield "| tier | drilled | passed | failed | not verified | excepted | worst age (RPO) | slowest restore (RTO) |"
     yield "|---|---:|---:|---:|---:|---:|---|---|"
     for tier in page.tiers:
-        verdicts = [drill.verdict for drill in page.drills if str(drill.data.get("tier", "")) == tier.name]
+        verdicts = [drill.verdict for drill in page.newest if str(drill.data.get("tier", "")) == tier.name]
         counts = " | ".join(str(verdicts.count(each)) for each in ("passed", "failed", "error", "excepted"))
         rpo, rto = _objective(tier.rpo), _objective(tier.rto)
         yield f"| {name(tier.name)} | {tier.drilled} of {tier.known} | {counts} | {rpo} | {rto} |"
@@ -175,6 +177,45 @@ def _objective(objective: Objective) -> str:
         return objective.state + (f" (wanted {span(objective.wanted)})" if objective.wanted else "")
     state = "" if objective.state == "met" else f" **{objective.state}**"
     return f"{span(objective.reached)} of {span(objective.wanted)}{state}, {name(objective.of)}"
+
+
+def _sets(page: RunPage) -> Iterator[str]:
+    """What was brought back together, and to which moment."""
+    if not page.sets:
+        return
+    yield "### Sets"
+    yield ""
+    yield "| set | verdict | targets | moments apart (allowed) | age | all of it back in |"
+    yield "|---|---|---|---|---|---|"
+    for each in page.sets[:_SHOWN]:
+        members = ", ".join(name(f"{member['target']} / {member['copy']}") for member in each["members"])
+        spread, age, back = (
+            span(each[key]) if key in each else "–" for key in ("spread_seconds", "age_seconds", "rto_seconds")
+        )
+        moments = f"{spread} ({span(each['within_seconds'])})"
+        yield f"| {name(str(each['set']))} | {prose(each['verdict'])} | {members} | {moments} | {age} | {back} |"
+
+
+def _older(page: RunPage) -> Iterator[str]:
+    """What is known of older snapshots, copy by copy."""
+    if not page.samples:
+        return
+    yield "### Older snapshots"
+    yield ""
+    yield "| backup | listed | drilled so far | by this run | seed | chance to have found one more damaged | failed |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    for each in page.samples[:_SHOWN]:
+        backup, failed = name(f"{each['target']} / {each['copy']}"), ", ".join(map(name, each["failed"][:_FAILED]))
+        if each.get("problem"):
+            yield f"| {backup} | could not be listed: {prose(str(each['problem']))} | | | | | |"
+            continue
+        more = f" and {len(each['failed']) - _FAILED} more" if len(each["failed"]) > _FAILED else ""
+        seed = "" if each["seed"] is None else str(each["seed"])
+        cells = (each["population"], each["drilled"], each["drawn"], seed, chance(each))
+        yield f"| {backup} | {' | '.join(map(str, cells))} | {failed}{more} |"
+    if len(page.samples) > _SHOWN:
+        yield ""
+        yield f"… and {len(page.samples) - _SHOWN} more, in `report.html`."
 
 
 def _reconciled(page: RunPage) -> Iterator[str]:

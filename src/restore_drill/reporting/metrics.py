@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from restore_drill.printable import printable
 from restore_drill.reporting.page import LedgerState
 from restore_drill.reporting.words import moment
+from restore_drill.sampling import is_of_newest
 
 if TYPE_CHECKING:
     from restore_drill.policy.population import Population, Recent, Standing
@@ -45,6 +46,9 @@ METRICS: Mapping[str, str] = {
     "stored_bytes": "Size of the drilled snapshot as it is stored.",
     "content_bytes": "Its size when decrypted and decompressed.",
     "rows": "Rows that were counted, all tables together.",
+    "older_snapshots": "Older snapshots of a copy that were listed when a run last drew from them.",
+    "older_snapshots_drilled": "How many of these any whole drill came to a verdict about.",
+    "older_snapshots_failed": "How many of these failed their last drill and are still kept.",
     "exceptions": "Approved exceptions of the catalogue by state.",
     "ledger_sequence": "Sequence of the ledger's last entry.",
     "ledger_signed": "1 when that entry is signed.",
@@ -99,10 +103,13 @@ def render(
     run = str(document["run"]["id"])
     known = population.standings if population is not None else {}
     drills = {(str(drill["target"]), str(drill["copy"])): drill for drill in document.get("drills", ())}
+    samples = dict(population.samples) if population is not None else {}
+    samples |= {(each["target"], each["copy"]): each for each in document.get("samples", ()) if not each.get("problem")}
     for member in document.get("population", ()):
         for copy in member["copies"]:
             key = (str(member["target"]), str(copy["copy"]))
             _copy(page, member, copy, known.get(key), drills.get(key), run)
+            _older(page, {"target": key[0], "copy": key[1], "tier": str(member["tier"])}, samples.get(key))
     states = [str(each.get("state", "not exercised")) for each in document.get("exceptions", ())]
     for state in EXCEPTION_STATES:
         page.add("exceptions", states.count(state), {"state": state})
@@ -145,9 +152,17 @@ def _copy(
         _remembered(page, labels, earlier)
 
 
+def _older(page: _Page, labels: Labels, sample: Document | None) -> None:
+    """Of a copy whose older snapshots no run ever drew from nothing is said."""
+    if sample is not None:
+        page.add("older_snapshots", sample["population"], labels)
+        page.add("older_snapshots_drilled", sample["drilled"], labels)
+        page.add("older_snapshots_failed", len(sample["failed"]), labels)
+
+
 def _scope(drill: Document) -> str:
     """A drill of a snapshot that somebody named proves nothing of the newest one."""
-    return "named" if drill.get("why", {}).get("rule") == "named" else str(drill.get("scope", ""))
+    return str(drill.get("scope", "")) if is_of_newest(drill) else "named"
 
 
 def _counts(scope: str, verdict: str) -> bool:

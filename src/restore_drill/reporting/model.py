@@ -14,6 +14,7 @@ from restore_drill.cases import CASES
 from restore_drill.reporting.past import NOTHING, Past, Point, pasts
 from restore_drill.reporting.words import WORST_FIRST, moment
 from restore_drill.reporting.words import verdict as known_verdict
+from restore_drill.sampling import sampled_of
 
 #: Beyond so many drills, those that passed are told in short.
 LARGE = 120
@@ -86,6 +87,11 @@ class Drill:
     def verdict(self) -> str:
         """The worst of its cases."""
         return known_verdict(self.data["verdict"])
+
+    @property
+    def of_older(self) -> bool:
+        """Whether it is of an older snapshot, drilled beside the newest."""
+        return sampled_of(self.data) is not None
 
     @cached_property
     def cases(self) -> tuple[CaseRow, ...]:
@@ -241,11 +247,12 @@ def targets(document: Document, population: Population | None = None) -> tuple[T
 
 
 def tiers(document: Document, found: Iterable[Target]) -> tuple[Tier, ...]:
-    """The tiers that were drilled, the strictest first."""
+    """The tiers that were drilled, the strictest first; older snapshots are no measure of objectives."""
     drills: dict[str, list[Drill]] = {}
     for target in found:
         for drill in target.drills:
-            drills.setdefault(str(drill.data.get("tier", "")), []).append(drill)
+            if not drill.of_older:
+                drills.setdefault(str(drill.data.get("tier", "")), []).append(drill)
     known: dict[str, int] = {}
     for listing in document.get("population", ()):
         known[listing["tier"]] = known.get(listing["tier"], 0) + len(listing["copies"])

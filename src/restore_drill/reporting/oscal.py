@@ -18,6 +18,7 @@ from restore_drill.reporting.oscal_parts import line, parties, props, prose, res
 from restore_drill.reporting.oscal_risks import close
 from restore_drill.reporting.oscal_run import attestation, result, reviewed
 from restore_drill.reporting.oscal_shared import ORIGINS, Run, Shared
+from restore_drill.sampling import is_of_newest, place_of, sampled_of, settled
 
 VERSION = "1.1.3"
 #: Drills that were missed and are named; of more, the count.
@@ -99,6 +100,10 @@ class _Gathered:
             if verdict == "passed":
                 for risk in self._failing.pop(place, ()):
                     close(risk, at, run.id)
+        parted = (place.partition("/") for place in self._failing if place not in risks)
+        for key in settled(run.document.get("samples", ()), [(target, place) for target, _, place in parted]):
+            for risk in self._failing.pop("/".join(key)):
+                close(risk, run.document["run"]["finished"], run.id, "No longer kept at")
         for place, risk in risks.items():
             self._failing.setdefault(place, []).append(risk)
 
@@ -169,12 +174,15 @@ def _recorded(entry: Any) -> dict[str, object]:
 
 
 def _verdicts(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What whole drills of newest snapshots, and cases about all copies of a target, came to; others answer nothing."""
+    """What whole drills of newest and of sampled snapshots, and cases about all copies of a target, came to.
+
+    Others answer nothing.
+    """
     for drill in document["drills"]:
-        named = (drill.get("why") or {}).get("rule") == "named"
-        if drill["scope"] == "whole" and drill.get("depth", "full") == "full" and not named:
+        counts = is_of_newest(drill) or sampled_of(drill) is not None
+        if drill["scope"] == "whole" and drill.get("depth", "full") == "full" and counts:
             yield (
-                f"{drill['target']}/{drill['copy']}",
+                f"{drill['target']}/{place_of(drill)}",
                 drill["verdict"],
                 drill.get("finished", document["run"]["finished"]),
             )

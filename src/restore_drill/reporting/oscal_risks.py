@@ -38,9 +38,9 @@ def risk_of(run: Run, key: tuple[str, str, str], name: str, cases: Iterable[Mapp
     return without_empty(risk)
 
 
-def close(risk: dict[str, Any], at: str, by: str) -> None:
-    """A later drill passed: what the risk said is answered."""
-    entry = {"uuid": uid("answer", risk["uuid"]), "title": f"Passed in the run {line(by)}", "start": at}
+def close(risk: dict[str, Any], at: str, by: str, how: str = "Passed in") -> None:
+    """A later drill passed, or what was drilled is not kept any more: what the risk said is answered."""
+    entry = {"uuid": uid("answer", risk["uuid"]), "title": f"{how} the run {line(by)}", "start": at}
     risk |= {"status": "closed", "risk-log": {"entries": [{**entry, "status-change": "closed"}]}}
 
 

@@ -16,6 +16,7 @@ from restore_drill.controls.tally import verdicts_of
 from restore_drill.reporting.oscal_parts import NAMESPACE, line, prop, props, prose, responsible, uid, without_empty
 from restore_drill.reporting.oscal_risks import findings, risk_of
 from restore_drill.reporting.oscal_shared import ORIGINS, TOOL, WORDS, Observed, Run, Shared, case_name, causes, said
+from restore_drill.sampling import place_of, sampled_of
 
 
 def result(run: Run, shared: Shared) -> dict[str, Any]:
@@ -101,8 +102,12 @@ def _definitions(document: Mapping[str, Any], shared: Shared) -> dict[str, Any]:
 
 def _inventory(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The copies that were drilled, and the targets that cases about all of their copies speak of."""
+    seen = set()
     for drill in document["drills"]:
-        target, copy = drill["target"], drill["copy"]
+        target, copy = drill["target"], _copy(drill)
+        if (target, copy) in seen:
+            continue  # older snapshots of it
+        seen.add((target, copy))
         named = {"target": target, "copy": copy, "store": drill["store"], "tier": drill["tier"],
                  "engine": drill.get("engine"), "owner": drill.get("owner")}  # fmt: skip
         about = f"Backups of {target} in {copy}"
@@ -113,13 +118,19 @@ def _inventory(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"uuid": uid("target", target["target"]), "description": prose(about), "props": props(named)}
 
 
+def _copy(drill: Mapping[str, Any]) -> str:
+    """The copy that was drilled, or that an older snapshot lies in."""
+    older = sampled_of(drill)
+    return older[0] if older else str(drill["copy"])
+
+
 def _drills(run: Run, shared: Shared) -> Iterator[Observed]:
     for drill in run.document["drills"]:
         key = (run.id, drill["target"], drill["copy"])
-        name = f"{drill['target']}/{drill['copy']}"
+        name = f"{drill['target']}/{place_of(drill)}"
         whole = drill["scope"] == "whole" and drill.get("depth", "full") == "full"
         verdicts = verdicts_of(drill) if whole else {}
-        subject = {"subject-uuid": uid("copy", *key[1:]), "type": "inventory-item", "title": name}
+        subject = {"subject-uuid": uid("copy", drill["target"], _copy(drill)), "type": "inventory-item", "title": name}
         observation = without_empty(
             {
                 "uuid": uid("observation", *key),
@@ -142,7 +153,7 @@ def _across(run: Run, shared: Shared) -> Iterator[Observed]:
     """The cases about all copies of a target: its stores were looked at."""
     for target in run.document["targets"]:
         name, key = target["target"], (run.id, target["target"], "")
-        verdicts = {case["case"]: case["verdict"] for case in target["cases"]}
+        verdicts = verdicts_of(target)
         observation = without_empty(
             {
                 "uuid": uid("observation", *key),

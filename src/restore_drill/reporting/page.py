@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from restore_drill.reporting import account, causes, model
 from restore_drill.reporting.charts import Part
 from restore_drill.reporting.model import Document, Drill, Target, Tier
-from restore_drill.reporting.words import counted, instant, listed, moment, number
+from restore_drill.reporting.words import WORST_FIRST, counted, instant, listed, moment, number
 from restore_drill.reporting.words import verdict as known_verdict
 
 if TYPE_CHECKING:
@@ -104,6 +104,23 @@ class RunPage:
         """All drills."""
         return tuple(drill for target in self.targets for drill in target.drills)
 
+    @cached_property
+    def newest(self) -> tuple[Drill, ...]:
+        """The drills of backups' newest (or named) snapshots: one of each."""
+        return tuple(drill for drill in self.drills if not drill.of_older)
+
+    @property
+    def samples(self) -> tuple[Document, ...]:
+        """What is known of older snapshots by copy, those first of which some failed."""
+        found: tuple[Document, ...] = tuple(self.document.get("samples", ()))
+        return tuple(sorted(found, key=lambda each: (not each["failed"], not each.get("problem"))))
+
+    @property
+    def sets(self) -> tuple[Document, ...]:
+        """Targets that were brought back together, those first in which something is wrong."""
+        found: tuple[Document, ...] = tuple(self.document.get("sets", ()))
+        return tuple(sorted(found, key=lambda each: WORST_FIRST.index(known_verdict(each["verdict"]))))
+
     @property
     def large(self) -> bool:
         """Whether what passed is told in short."""
@@ -117,7 +134,7 @@ class RunPage:
     @cached_property
     def verdicts(self) -> Counter[str]:
         """How many backups have which verdict, a broken rule about all copies of a target not counted."""
-        return Counter(drill.verdict for drill in self.drills)
+        return Counter(drill.verdict for drill in self.newest)
 
     @property
     def sentence(self) -> str:
@@ -133,7 +150,7 @@ class RunPage:
             Part("failed", "failed", found["failed"]),
             Part("error", "could not be verified", found["error"]),
             Part("excepted", "excepted", found["excepted"]),
-            Part("missed", "not drilled in this run", max(self.in_catalogue - len(self.drills), 0)),
+            Part("missed", "not drilled in this run", max(self.in_catalogue - len(self.newest), 0)),
         )
 
     @property
@@ -235,7 +252,10 @@ def sentence(page: RunPage) -> str:
     ended = str(page.run.get("ended", "complete"))
     if not page.drills:
         return _BROKEN_OFF.get(ended, "Nothing was drilled.")
-    found, total = page.verdicts, len(page.drills)
+    older = _of_older(page)
+    if not page.newest:
+        return f"{_prefix(ended)}{older}"
+    found, total = page.verdicts, len(page.newest)
     bad = []
     if found["failed"]:
         bad.append(f"{found['failed']} of {counted(total, 'backup')} failed")
@@ -249,19 +269,37 @@ def sentence(page: RunPage) -> str:
         text = f"{listed(bad)}{rest}"
     else:
         text = _good(page, found, total)
-    return f"{_prefix(ended)}{text}."
+    return f"{_prefix(ended)}{text}." + (f" {older}" if older else "")
+
+
+def _of_older(page: RunPage) -> str:
+    """What became of older snapshots that were drilled beside the newest, ``""`` where none was."""
+    found = Counter(drill.verdict for drill in page.drills if drill.of_older)
+    total = found.total()
+    if not total:
+        return ""
+    bad = [f"{found['failed']} failed"] if found["failed"] else []
+    bad += [f"{found['error']} could not be verified"] if found["error"] else []
+    told = counted(total, "older snapshot")
+    if bad:
+        return f"Of {told} that it drilled, {listed(bad)}."
+    return (
+        "The older snapshot that it drilled passed, too." if total == 1 else f"All {told} that it drilled passed, too."
+    )
 
 
 def _good(page: RunPage, found: Counter[str], total: int) -> str:
-    whole = all(drill.data.get("scope") == "whole" for drill in page.drills)
+    whole = all(drill.data.get("scope") == "whole" for drill in page.newest)
     what = "was restored and verified" if total == 1 else "were restored and verified"
     if not whole:
         what = "passed what was checked of it" if total == 1 else "passed what was checked of them"
     excepted = f", {found['excepted']} under an approved exception" if found["excepted"] else ""
     text = f"{'The backup' if total == 1 else f'All {total} backups'} that this run drilled {what}{excepted}"
-    if any(target.needs_attention for target in page.targets):
+    if any(case.verdict in ("failed", "error") for target in page.targets for case in target.across):
         return f"{text}, but a rule about their copies is broken"
-    return text if page.verdict in ("passed", "excepted") else f"{text}, but the run itself went wrong"
+    if page.verdict in ("passed", "excepted") or any(target.needs_attention for target in page.targets):
+        return text
+    return f"{text}, but the run itself went wrong"
 
 
 _BROKEN_OFF = {

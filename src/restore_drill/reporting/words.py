@@ -17,6 +17,8 @@ WORDS = {
     "excepted": "excepted",
     "missed": "missed",
 }
+#: What answers a failure of an older snapshot beside a drill: the store does not have it any more.
+GONE = "gone"
 #: Worst first: the order in which a reader needs them.
 WORST_FIRST = ("failed", "error", "missed", "excepted", "passed")
 _LONGEST = 400
