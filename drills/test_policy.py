@@ -18,6 +18,11 @@ def test_retention(drill):
     drill.require(policy.retention_kept(drill.retention, drill.now, drill.zone))
 
 
+def test_expiry_spares_what_is_proved(drill):
+    """Nothing is about to remove the last snapshot that a drill proved."""
+    drill.require(policy.expiry_spares(drill.expiry, drill.now))
+
+
 def test_exceptions_are_current(drill):
     """No approved exception of the target has expired."""
     drill.require(policy.exceptions_current(drill.target.exceptions, drill.today))

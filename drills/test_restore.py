@@ -23,6 +23,11 @@ def test_restore_meets_rto(drill):
     drill.require(policy.within_rto(drill.restore, drill.target))
 
 
+def test_runbook_recovers(drill):
+    """The team's own runbook, executed step by step, brings back what passes the same content cases; and leads back."""
+    drill.require(drill.measured.judge())
+
+
 def test_restored_copy_is_disposed(drill):
     """After the drill nothing of the restored copy is left on the machine."""
     drill.require(policy.disposed(*drill.left_behind))

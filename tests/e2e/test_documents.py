@@ -75,3 +75,18 @@ def test_the_demo_can_be_seen_to_fail(tmp_path: Path, require_program: Callable[
         assert f"FAILED critical/{where}" in printed
     assert "ERROR critical/orders-db/offsite" in printed  # the key is lost: nothing is known of it
     assert "passed critical/metrics-db/offsite" in printed
+
+
+def test_from_nothing_to_a_drill(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+    for program in ("sqlite3", "gzip", "sha256sum"):
+        require_program(program)
+    followed = follow(ROOT / "docs/tutorial.md", tmp_path, environment().variables)
+    assert followed.count("pytest drills/") == 3
+    assert 'restore-drill init --discover "$PWD/backups" --baseline' in followed
+
+
+def test_pruning_behind_the_retention_gate(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+    for program in ("sqlite3", "sha256sum"):
+        require_program(program)
+    followed = follow(ROOT / "docs/retention.md", tmp_path, environment().variables)
+    assert "bash prune.sh" in followed and "pytest drills/" in followed

@@ -83,7 +83,7 @@ def test_the_wheel_holds_what_users_need() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         names = set(archive.namelist())
         cases = {path.name: path.read_bytes() for path in (ROOT / "drills").glob("test_*.py")}
-        assert len(cases) == 4
+        assert len(cases) == 5
         for name, text in cases.items():
             assert archive.read(f"restore_drill/standard/{name}") == text
         information = f"pytest_restore_drill-{VERSION}.dist-info"

@@ -74,7 +74,8 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     estate.target("late-replica", "nas", "offsite")
     estate.sites["late-replica"].options |= {"copy_lag": "1d", "retention": {"daily": _KEPT}}
     estate.target("quiet", expect=drop)
-    estate.target("thinned", retention={"daily": _KEPT, "at_least": 3})
+    estate.target("thinned", retention={"daily": _KEPT, "at_least": 3}, expiry={"keep_last": _KEPT})
+    estate.target("dying", expiry={"after": "4d", "by": "find -mtime +4"})
     estate.target("missed", retention={"daily": _KEPT})
     estate.target("leaking", expect=drop)
     estate.target("purged", expect=drop)
@@ -112,6 +113,14 @@ def _missed(estate: Estate, name: str, night: int) -> None:
         _as_ever(estate, name, night)
 
 
+def _dying(estate: Estate, name: str, night: int) -> None:
+    """From the fourth night on no backup is what its digest says."""
+    _as_ever(estate, name, night)
+    if night >= 3:
+        key = estate.sites[name].newest()
+        estate.sites[name].beside(f"{'0' * 64}  {key.rpartition('/')[2]}\n".encode())
+
+
 def _quiet(estate: Estate, name: str, night: int) -> None:
     """Nobody ordered anything."""
     estate.back_up(name, night, orders=300)
@@ -132,6 +141,7 @@ def _from_the_sixth(change: Change) -> Callable[[Estate, str, int], None]:
 
 _STORIES: dict[str, Callable[[Estate, str, int], None]] = {
     "missed": _missed,
+    "dying": _dying,
     "quiet": _quiet,
     "leaking": _leaking,
     "purged": _purged,
@@ -214,6 +224,17 @@ def test_a_default_rule_makes_it_a_failure(week: list[Outcome]) -> None:
 
 def test_thinning_keeps_what_was_promised(week: list[Outcome]) -> None:
     assert week[8].facts("thinned/nas", "locate")["points"] == _KEPT
+
+
+def test_it_is_told_before_the_last_proved_backup_is_removed(week: list[Outcome]) -> None:
+    """The third night's was the last good one, and stays for four days: at the last drill before, that is red, too."""
+    told = [run.causes("dying") for run in week]
+    assert told[:3] == [{}] * 3
+    assert told[3] == told[4] == {"nas/checksum": "failed"}
+    assert told[5:] == [{"nas/checksum": "failed", "/expiry": "failed"}] * 4
+    said = [run.of("dying")["/expiry"].message for run in week[5:]]
+    assert "the last proved snapshot 20260304T020000Z is removed 2026-03-08 02:00Z, in 20 h: find -mtime +4" in said[0]
+    assert "may be gone since 2026-03-08 02:00Z" in said[1]
 
 
 #: Both lose a table and rows under exceptions; one has them back when these end.

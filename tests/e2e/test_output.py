@@ -342,13 +342,14 @@ def test_a_name_from_a_store_is_shown_escaped_everywhere(tmp_path: Path, workers
 # --- where nothing can be written -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("room", [8192, 9216, 12288], ids=["fetched", "restored", "drilled"])  # where it is full, or so
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "parallel"])
 def test_a_disk_without_room_for_the_reports_is_no_pass_and_leaves_none_that_are_torn(
-    tmp_path: Path, workers: tuple[str, ...]
+    tmp_path: Path, workers: tuple[str, ...], room: int
 ) -> None:
     project = Project(tmp_path / "p", targets=3)
     assert project.run(*workers).status == 0
-    full = project.run(*workers, file_size=9216)
+    full = project.run(*workers, file_size=room)
     assert full.status == 75 and full.directory is not None
     assert "Traceback" not in full.screen and "INTERNALERROR" not in full.screen
     lines = [line for line in full.screen.splitlines() if line.startswith("could not be recorded: ")]
@@ -362,7 +363,7 @@ def test_a_disk_without_room_for_the_reports_is_no_pass_and_leaves_none_that_are
     assert {path.name for path in full.directory.iterdir()} <= {"facts", "summary.md", "metrics.prom", "ctrf.json"}
     assert not [path for path in project.reports.iterdir() if path.name.startswith((".", "junit"))]
     project.break_restore("db-0")
-    assert project.run(*workers, file_size=9216).status == 1, "that a backup failed is known all the same"
+    assert project.run(*workers, file_size=room).status == 1, "that a backup failed is known all the same"
 
 
 def test_junit_that_cannot_be_written_stands_in_evidence_and_takes_nothing_else_along(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_first_screen_says_what_is_broken_since_when_and_what_to_do(
     for part in ("1 of 6 backups failed", "metrics-db / nas", "2026-11-21 02:00 UTC (2 d, 3 drills in a row)",
                  "is truncated", "make a new backup"):  # fmt: skip
         assert part in shown
-    for selector in ("h1", ".notices", ".cause h3", ".cause .since", ".cause .said", ".cause .todo"):
+    for selector in ("h1", ".notices", ".cause h3", ".cause .since", ".cause .said", ".cause .remedy"):
         assert 0 < browser.ask(BOTTOM, selector) <= height, selector
 
 

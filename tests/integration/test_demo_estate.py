@@ -546,3 +546,25 @@ def _python(code: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 def _start(code: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_it_is_discovered_as_its_own_catalogue_describes_it(estate: Estate, tmp_path: Path) -> None:
+    """The paths, engines and zones that a person wrote for it; the encrypted one as far as it can be seen."""
+    import yaml
+
+    from restore_drill.discovery.catalogue import discover
+    from restore_drill.discovery.place import Place
+
+    found = discover(
+        [Place("nas", {"url": f"file://{estate.root / 'nas'}", "media": "disk"})], tmp_path / "drills" / "targets.yaml",
+        "file:../state", references={}, timezone="", most=500, now=NOW,
+    )  # fmt: skip
+    guessed = {str(each.copies["nas"]["path"][0]): each for each in found.proposals}
+    written = yaml.safe_load((CHECKOUT / "drills" / "targets.yaml").read_text("utf-8"))["targets"]
+    paths = {target["copies"]["nas"]["path"]: target for target in written.values() if "nas" in target["copies"]}
+    built = {path for path in paths if (estate.root / "nas" / path.partition("/")[0]).is_dir()}
+    assert len(built) >= 6
+    assert built <= guessed.keys()
+    assert {path: guessed[path].engine for path in built} == {path: paths[path]["engine"] for path in built}
+    assert guessed["app-config/{time:%Y-%m-%d_%H%M%S}/"].keys["timezone"][0] == "Europe/Berlin"
+    assert [each.keys["sensitive"][0] for each in found.proposals if "sensitive" in each.keys] == [True]

@@ -33,6 +33,8 @@ _BLOCKING = ("located", "fetched", "checksum", "unpacks", "restores")
 _REACHED = {"located": "nothing", "fetched": "metadata", "checksum": "metadata", "unpacks": "checksum",
             "restores": "full read"}  # fmt: skip
 
+_VERDICTS = ("passed", "failed", "error", "excepted")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -85,49 +87,35 @@ def document(
         more: Takes the place of whole keys of the document.
     """
     catalogued = _targets(targets)
-    drills, at = [], when
+    drills = []
     for target in catalogued:
         for copy in target.copies:
-            key = f"{target.name}/{copy}"
+            key, at = f"{target.name}/{copy}", when + timedelta(seconds=10 * len(drills))
             if selected is None or key in selected:
                 numbers = (measured or {}).get(key, {})
                 drill = _drill(target, copy, at, verdicts or {}, numbers, scope, exceptions)
                 drill |= {"retest_of": dict(retest_of[key])} if retest_of and key in retest_of else {}
                 drill |= {"due": _due(target, previous[key])} if previous and key in previous else {}
                 drills.append(drill)
-                at += timedelta(seconds=10)
     across = [_across(target, verdicts or {}) for target in catalogued if selected is None]
     cases = [case for part in (*drills, *across) for case in part["cases"]]
-    counts = {
-        word: sum(case["verdict"] == word for case in cases) for word in ("passed", "failed", "error", "excepted")
-    }
-    planned = sum(len(target.cases) * len(target.copies) + 2 for target in catalogued)
     found = {
         "form": "restore-drill/evidence/2",
         "run": {
             "id": run or run_id(when),
             "started": stamp(when),
-            "finished": stamp(at + timedelta(seconds=1)),
+            "finished": stamp(when + timedelta(seconds=10 * len(drills) + 1)),
             "estate": estate,
             "operator": {"user": user, "host": "drills-1"},
-            "arguments": ["drills/", "-m", "critical"],
-            "ci": {"url": "https://ci.example.org/jobs/4711", "commit": "0123456789abcdef0123456789abcdef01234567"},
-            "tools": {"restore-drill": "0.2.0", "python": "3.12.1", "sqlite": "3.45.1", "pytest": "9.2.0"},
-            "machine": {"cores": 2, "platform": "Linux-6.1.0-x86_64-with-glibc2.36"},
-            "concurrency": 1,
+            **_surroundings(),
             "ended": ended,
-            "selection": {
-                "cases": len(cases),
-                "of_cases": planned,
-                "targets": len({drill["target"] for drill in drills}),
-                "of_targets": len(catalogued),
-            },
+            "selection": _selection(catalogued, drills, len(cases)),
             **({"shard": {"index": shard[0], "total": shard[1], "plan": digest("plan")}} if shard else {}),
         },
         "catalogue": {"path": catalogue, "sha256": digest("catalogue")},
         "verdict": worst([*(case["verdict"] for case in cases), *(["error"] if problems or not cases else [])]),
         "problems": list(problems),
-        "counts": counts,
+        "counts": {word: sum(case["verdict"] == word for case in cases) for word in _VERDICTS},
         "not_run": [],
         "population": [_member(target) for target in catalogued],
         "exceptions": [_exception(each) for each in exceptions],
@@ -135,6 +123,27 @@ def document(
         "targets": across,
     }
     return {**found, **more}
+
+
+def _surroundings() -> dict[str, Any]:
+    """What the runs of one pipeline have in common."""
+    return {
+        "arguments": ["drills/", "-m", "critical"],
+        "ci": {"url": "https://ci.example.org/jobs/4711", "commit": "0123456789abcdef0123456789abcdef01234567"},
+        "tools": {"restore-drill": "0.2.0", "python": "3.12.1", "sqlite": "3.45.1", "pytest": "9.2.0"},
+        "machine": {"cores": 2, "platform": "Linux-6.1.0-x86_64-with-glibc2.36"},
+        "concurrency": 1,
+    }
+
+
+def _selection(catalogued: Sequence[Target], drills: Sequence[Mapping[str, Any]], cases: int) -> dict[str, int]:
+    """How much of the catalogue was selected."""
+    return {
+        "cases": cases,
+        "of_cases": sum(len(target.cases) * len(target.copies) + 2 for target in catalogued),
+        "targets": len({drill["target"] for drill in drills}),
+        "of_targets": len(catalogued),
+    }
 
 
 def history(

@@ -30,6 +30,8 @@ DOCUMENTS = sorted(
 #: Documents that a test follows word by word, and the test.
 FOLLOWED = {
     "docs/alerts.md": "tests/e2e/test_alerts.py",
+    "docs/backup-jobs.md": "tests/e2e/test_backup_jobs.py",
+    "docs/discover.md": "tests/e2e/test_discovery.py",
     "docs/completeness.md": "tests/unit/cli/test_status.py",
     "docs/how-to-add-an-engine.md": "tests/e2e/test_third_party.py",
     "docs/how-to-add-a-plug.md": "tests/e2e/test_third_party.py",
@@ -39,12 +41,20 @@ FOLLOWED = {
     "docs/ledger.md": "tests/e2e/test_ledger_document.py",
     "reports/README.md": "tests/e2e/test_documents.py",
     "docs/machine-formats.md": "tests/e2e/test_shards.py",
+    "docs/recovery.md": "tests/e2e/test_recovery.py",
     "docs/reports.md": "tests/unit/cli/test_report.py",
+    "docs/retention.md": "tests/e2e/test_documents.py",
+    "docs/runbooks.md": "tests/e2e/test_runbooks.py",
+    "docs/sampling.md": "tests/e2e/test_sampling.py",
+    "docs/scale.md": "tests/e2e/test_plan_file.py",
+    "docs/sets.md": "tests/e2e/test_sets.py",
+    "docs/tutorial.md": "tests/e2e/test_documents.py",
 }
 #: Commands of all other documents, and how each is tested; what has no test says why.
 TESTED = {
     r"restore-drill baseline reference [\w-]+ > drills/[\w-]+\.structure": "tests/e2e/test_reference.py",
     r"(?:\./)?ci/(?:drill|test|coverage)(?: .*)?": "tests/e2e/test_ci_scripts.py",
+    r"ci/nightly(?: .*)?": "tests/e2e/test_nightly.py",
     r"pytest drills/?(?: .*)?": "tests/e2e/test_ci_scripts.py",
     r"pytest(?: -n \d+)? drills/\S+::\S+": "tests/e2e/test_installed.py",
     r"(?:python -m )?pip install (?:--upgrade )?'?pytest-restore-drill(?:\[\w+\])?'?": "tests/e2e/test_installed.py",
@@ -56,6 +66,8 @@ TESTED = {
     r"restore-drill status(?: .*)?": "tests/unit/cli/test_status.py",
     r"restore-drill controls(?: .*)?": "tests/unit/cli/test_controls.py",
     r"restore-drill (?:ledger (?:init-key|verify|export)|sign-off)(?: .*)?": "tests/e2e/test_ledger_document.py",
+    r"restore-drill retention(?: .*)?": "tests/unit/cli/test_retention.py",
+    r"restore-drill runbook(?: .*)?": "tests/unit/cli/test_recovery.py",
     r"restore-drill clean(?: .*)?": "tests/unit/sandboxes/test_lifetime.py",
     r"python fixtures/demo_estate(?: .*)?": "tests/integration/test_demo_estate.py",
     r'(?:printf x >>|truncate -s -100|rm|mv) "?(?:\$\(ls )?fixtures/estate/.*': "tests/e2e/test_documents.py",
@@ -67,6 +79,7 @@ TESTED = {
 FOREIGN = {
     "--link-dest": "rsync", "--ignore-zeros": "tar", "--listed-incremental": "tar", "--exclude": "tar",
     "--dist": "pytest-xdist", "--xattrs": "tar", "--acls": "tar", "--options": "bsdtar",
+    "--keep-tag": "restic",
     "--base": "rclone", "--download": "rclone", "--collector": "node_exporter",
     "--create": "pg_dump", "--clean": "pg_dump", "--if-exists": "pg_dump", "--inserts": "pg_dump",
     "--globals-only": "pg_dumpall", "--schema-only": "pg_dump", "--heapallindexed": "pg_amcheck",
@@ -83,6 +96,9 @@ FOREIGN = {
     "--little-endian": "xxhsum", "--length": "b3sum",
     "--compress": "pg_basebackup", "--tablespace-mapping": "pg_basebackup", "--write-recovery-conf": "pg_basebackup",
     "--no-manifest": "pg_basebackup",
+    "--read-only": "docker", "--tmpfs": "docker", "--cap-drop": "docker", "--security-opt": "docker",
+    "--entrypoint": "docker",
+    "--now": "systemctl",
 }  # fmt: skip
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

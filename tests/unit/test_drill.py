@@ -515,3 +515,42 @@ def test_retention_is_judged_by_what_is_listed_and_what_is_remembered(
     with pytest.raises(CouldNotVerify, match="no state of earlier drills"):
         whole.run.history._since = ""
         whole.retention()
+
+
+# --- what cannot be put on record -------------------------------------------------------------------------------------
+
+
+def test_a_stage_without_a_record_is_as_good_as_not_measured(
+    job: Objects, make: Callable[..., TargetDrill], tmp_path: Path
+) -> None:
+    whole = make()
+    (whole.run.directory / "facts" / f"{os.getpid()}.jsonl").mkdir(parents=True)
+    results = whole.drill("nas").complete([], Stage.RESTORE)
+    assert results.stages == {} and results.broken is not None
+    stage, problem = results.broken
+    assert stage is Stage.LOCATE and "what was measured cannot be recorded: Is a directory" in str(problem)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("only", [(), ("located", "restores")])
+@pytest.mark.parametrize("room", [True, False])
+def test_an_end_without_a_record_passes_for_nobody(
+    job: Objects, make: Callable[..., TargetDrill], monkeypatch: pytest.MonkeyPatch, only: tuple[str, ...], room: bool
+) -> None:
+    elsewhere, here = make(only=only).drill("nas"), make(only=only).drill("nas")
+    elsewhere.restore_facts()
+    if not room:
+        os.close(elsewhere.record._file._descriptor)
+        elsewhere.record._file._descriptor = os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)
+    results = elsewhere.complete([], Stage.RESTORE)
+    assert (results.unrecorded is None) is room
+    here.adopt(results)
+    if room:
+        here.finish()
+        assert here.located() and here.restore_facts()
+        return
+    broken = here.finish if not only else here.located
+    with pytest.raises((CouldNotVerify, StageBroken), match="what was measured cannot be recorded: No space left"):
+        broken()
+    if not only:
+        assert here.located() and here.restore_facts(), "the case disposed bears it alone"

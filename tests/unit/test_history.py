@@ -256,6 +256,12 @@ def test_durations_of_targets_are_added_to_what_is_known(history: History) -> No
     assert history.durations() == {"a": 1.5, "b": 3.0}
 
 
+def test_a_drill_that_was_cut_short_does_not_make_a_target_look_small(history: History) -> None:
+    history.record_durations({"a": 3600.0, "b": 1.0})
+    history.record_durations({"a": 0.1, "b": 0.5, "c": 0.2}, cut_short={"a", "c"})
+    assert history.durations() == {"a": 3600.0, "b": 0.5, "c": 0.2}
+
+
 # --- the state underneath ---------------------------------------------------------------------------------------------
 
 

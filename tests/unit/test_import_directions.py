@@ -26,16 +26,19 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "the door": frozenset({"__main__"}),
     "commands and pytest": frozenset({"cli", "pytest_plugin"}),
     "pytest's helpers": frozenset({"pytest_support", "standard_cases", "testing"}),
+    "what could be drilled": frozenset({"discovery"}),
     "a run on record": frozenset({"recording"}),
     "runs": frozenset({"ahead", "chronicle", "lifecycle"}),
     "one target": frozenset({"target_drill"}),
+    "several drills together": frozenset({"sets"}),
     "one drill": frozenset({"drill"}),
     "its content": frozenset({"content"}),
-    "which snapshot": frozenset({"locate"}),
-    "what a run shares": frozenset({"run", "uncovered"}),
+    "going back by the book": frozenset({"recovery"}),
+    "which snapshot": frozenset({"drawing", "locate"}),
+    "what a run shares": frozenset({"break_glass", "retaining", "run", "uncovered"}),
     "what is read, and who is told": frozenset({"alerting", "reporting"}),
     "the chain of evidence": frozenset({"ledger"}),
-    "memory and evidence": frozenset({"history", "evidence"}),
+    "memory and evidence": frozenset({"history", "evidence", "sampled"}),
     "judging": frozenset({"checks", "policy", "results"}),
     "measuring": frozenset({"repositories", "engines"}),
     "what is promised": frozenset({"catalogue"}),
@@ -46,21 +49,28 @@ LAYERS: Mapping[str, frozenset[str]] = {
     ),
     "ground floor": frozenset(
         {
+            "balancing",
             "cases",
             "checksums",
+            "costs",
             "depth",
             "digests",
+            "documents",
             "errors",
             "forks",
             "hosts",
             "links",
             "listings",
             "model",
+            "older",
             "outline",
             "patterns",
+            "plan_file",
             "process",
             "quantities",
             "registry",
+            "runbooks",
+            "sampling",
             "sharding",
         }
         | {"disk", "printable", "secrets", "sops", "sevenzips", "unpackers", "whole_files", "zips"}
@@ -71,12 +81,10 @@ PLUGS = ("stores", "codecs", "signatures", "archives", "repositories", "sandboxe
 KNOWS_MORE = {
     # A bucket's state is written by a client of its own, made as the store's is.
     ("state", "stores.s3_client"),
-    ("state", "stores.s3_errors"),
-    ("state", "stores.trying"),
+    ("state", "stores.s3_requests"),
     # So is a bucket's ledger.
     ("ledger.bucket", "stores.s3_client"),
-    ("ledger.bucket", "stores.s3_errors"),
-    ("ledger.bucket", "stores.trying"),
+    ("ledger.bucket", "stores.s3_requests"),
     # What a killed run left is reaped before a run, and by hand.
     ("lifecycle", "sandboxes.reaper"),
     # Where drills would restore to must not be among backups.
@@ -93,8 +101,16 @@ KNOWS_MORE = {
     ("ahead", "sandboxes.directory"),
     ("ahead", "sandboxes.launcher"),
     ("locate", "repositories.selection"),
+    ("drawing", "repositories.selection"),
+    # What stands beside an artifact is called after it.
+    ("recovery.artifacts", "repositories.names"),
     # What belongs to a copy is told by the names that its repository looks for.
     ("uncovered", "repositories.claims"),
+    # What a digest is looked for as, and what a name is without its encodings, discovery must not tell otherwise.
+    ("discovery.beside", "repositories.recorded"),
+    ("discovery.beside", "repositories.names"),
+    ("discovery.describe", "repositories.names"),
+    ("discovery.naming", "repositories.names"),
     # A prefix is a directory read object by object: what its name, manifest and marker say is the same.
     ("repositories.prefixes", "repositories.generations"),
     # What a killed run left must be gone after the next has looked.
@@ -105,6 +121,11 @@ KNOWS_MORE = {
     ("testing.archive", "archives.tree"),
     # A manifest is worth what a comparison with it finds.
     ("testing.manifest", "engines.files_probe"),
+    # The application of a set runs in a container like that of a volume, and what lets it reach servers is one, too.
+    ("sets.application", "engines.volume_application"),
+    ("sets.application", "sandboxes.container"),
+    ("sets.application", "sandboxes.containers.relay"),
+    ("sandboxes.containers.relay", "sandboxes.container"),
     # A volume is a tree in a place of its own: what is looked at in it is the same.
     ("engines.volume", "engines.files"),
 }

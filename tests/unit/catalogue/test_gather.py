@@ -71,7 +71,7 @@ def test_an_included_file_adds_targets_tiers_stores_and_exceptions(good: str, pl
     assert billing.copies[0].settings.url == f"file://{Path.cwd() / 'tape'}"
     assert billing.model.grace.total_seconds() == 1200
     assert [exception.id for exception in billing.exceptions] == ["EX-1"]
-    assert found.tiers == ("critical", "important", "archival", "silver")
+    assert found.tiers == ("critical", "silver", "important", "archival"), "the most urgent first"
 
 
 def test_problems_of_an_included_file_have_its_name(good: str, only_problem: Callable[..., str]) -> None:

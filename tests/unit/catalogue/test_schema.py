@@ -63,7 +63,11 @@ PLACES = {
     "ledger": "ledger",
     "alerts.NAME": "alerts.oncall",
     "pings.TIER": "pings.critical",
+    "prices": "prices",
+    "prices.stores.NAME": "prices.stores.s3",
     "controls": "controls",
+    "break_glass": "break_glass",
+    "break_glass.targets.NAME": "break_glass.targets.orders-db",
     "targets.NAME": "targets.orders-db",
     "copies.NAME": "targets.orders-db.copies.nas",
     "checksum": "targets.orders-db.copies.nas.checksum",
@@ -73,6 +77,7 @@ PLACES = {
         part: f"targets.orders-db.{part}"
         for part in (
             "retention",
+            "expiry",
             "size",
             "live",
             "limits",
@@ -85,7 +90,17 @@ PLACES = {
             "expect.newest_file",
             "expect.files",
             "expect.smoke",
+            "runbook",
         )
+    },
+}
+#: What a set is made of.
+MEMBERS: dict[str, Any] = {
+    "shop-db": {"tier": "critical", "engine": "server", "copies": {"nas": {"path": "y/{time:%Y}.dump"}}},
+    "shop-files": {
+        "tier": "critical",
+        "engine": "sqlite",
+        "copies": {"nas": {"path": "z/{time:%Y}.tar"}, "offsite": {"store": "s3", "path": "z/{time:%Y}.tar"}},
     },
 }
 #: What must stand beside an option, by its part and (where it matters) its name.
@@ -95,8 +110,15 @@ BESIDE: dict[str, Any] = {
     "tiers.NAME": _nested("tiers.gold", {"rpo": "1h", "rto": "1h", "drill_every": "1d"}),
     "state": {"state": {"url": "s3://drills"}},
     "expect.newest_record": _nested("targets.orders-db.expect.newest_record", {"sql": "select 1", "within": "1h"}),
+    "runbook": _nested("targets.orders-db.runbook.document", "../runbooks/orders.md"),
+    "runbook generated": _nested("targets.orders-db.runbook.document", None),
+    "expiry": _nested("targets.orders-db.expiry.after", "60d"),
+    "holds copy": _nested("targets.orders-db.copies.offsite", {"store": "s3", "path": "q/{time:%Y}"}),
     "stores.NAME options": _nested("stores.s3.url", "mirror://x"),
     "the file targets": {"exceptions": None},
+    "the file sets": {"targets": MEMBERS},
+    "the file prices": _nested("stores.offsite", {"url": "s3://elsewhere", "media": "object-storage"}),
+    "prices stores": _nested("stores.offsite", {"url": "s3://elsewhere", "media": "object-storage"}),
     "the file stores": _nested("targets.orders-db.copies.s3", None),
     "the file exceptions": _nested("targets.orders-db.sensitive", True),
     "targets.NAME sensitive": _nested("targets.orders-db.decrypt.age.identity", "env:X"),
@@ -109,15 +131,41 @@ BESIDE: dict[str, Any] = {
     "checksum sha512": _nested("targets.orders-db.frozen", True),
     "expect.rows.TABLE recorded": _nested("targets.orders-db.expect.rows.recorded", "{stem}.json"),
     "targets.NAME sample": _nested("targets.orders-db.depth", "sample"),
+    "targets.NAME depends_on": _nested(
+        "targets.accounts-db",
+        {"tier": "critical", "engine": "sqlite", "copies": {"nas": {"path": "a/{time:%Y%m%d}.db"}}},
+    ),
     "ledger required": _nested("ledger.key", "env:X"),
     "exceptions detail": _nested("targets.orders-db.expect.rows.orders", 5),
 }
+
+
+FILES = {"target": "shop-files", "files": "**"}
+QUERY = {"name": "q", "ask": {"target": "shop-db", "sql": "select 1"}, "is_in": FILES}
+
+
+def _in_set(where: str, name: str, value: Any) -> dict[str, Any]:
+    """A set in which an option is set."""
+    made: dict[str, Any] = {"targets": [*MEMBERS], "queries": [QUERY]}
+    if where == "sets.NAME":
+        return {**made, name: value}
+    if where == "sets.NAME.application":
+        return {**made, "application": {"image": "app:1", name: value}}
+    if where == "sets.NAME.application.logins":
+        return {**made, "application": {"image": "app:1", "logins": {"shop-db": {"user": "shop", name: value}}}}
+    if where == "sets.NAME.queries.ask":
+        asked = {"target": "shop-db", "sql": "select 1"} if name in ("target", "sql") else FILES
+        return {**made, "queries": [{**QUERY, "ask": {**asked, name: value}}]}
+    query = {part: rule for part, rule in QUERY.items() if (part, name) != ("is_in", "equals")}
+    return {**made, "queries": [{**query, name: value}]}
 
 
 def _catalogue(where: str, name: str, value: Any) -> dict[str, Any]:
     """A good catalogue in which an option is set."""
     found = merge(BASE, BESIDE.get(where, {}))
     found = merge(found, BESIDE.get(f"{where} {name}", {}))
+    if where.startswith("sets."):
+        return merge(found, {"targets": MEMBERS, "sets": {"shop": _in_set(where, name, value)}})
     if where == "the file":
         return {**found, name: value}
     if where == "exceptions":
@@ -126,6 +174,12 @@ def _catalogue(where: str, name: str, value: Any) -> dict[str, Any]:
         one = {"http": {name: value}} if where.endswith("http") else {name: value}
         rule = {"name": "up", **({} if "http" in (name, where[-4:]) else {"run": ["app", "check"]}), **one}
         return merge(found, _nested("targets.orders-db.expect.smoke", [rule]))
+    if where == "holds":
+        hold = {"id": "LH-1", "reason": "litigation", "by": "legal", name: value}
+        return merge(found, _nested("targets.orders-db.holds", [hold]))
+    if where == "runbook.stubs":
+        rule = {"document": "../runbooks/orders.md", "stubs": [{"command": "true", name: value}]}
+        return merge(found, _nested("targets.orders-db.runbook", rule))
     if where == "expect.queries":
         query = {"name": "q", "sql": "select 1", **({} if name in ("min", "max") else {"equals": 1}), name: value}
         return merge(found, _nested("targets.orders-db.expect.queries", [query]))
@@ -155,12 +209,20 @@ class Everything:
     chains = True
 
 
+class Reached(Everything):
+    """One that applications connect to."""
+
+    name = "server"
+    port = 5432
+
+
 @pytest.fixture
 def project(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The layout of the project itself (where a demo is allowed), an engine, and a plug-in with a store and a check."""
     toys = sys.modules["toys_of_the_catalogue_tests"]
-    toys.Everything = Everything  # type: ignore[attr-defined]
-    monkeypatch.setitem(registry.BUILT_IN, "engines", {"sqlite": (f"{toys.__name__}:Everything", "")})
+    toys.Everything, toys.Reached = Everything, Reached  # type: ignore[attr-defined]
+    engines = {"sqlite": (f"{toys.__name__}:Everything", ""), "server": (f"{toys.__name__}:Reached", "")}
+    monkeypatch.setitem(registry.BUILT_IN, "engines", engines)
     points = {
         "stores": {"mirror": EntryPoint("mirror", f"{toys.__name__}:MirrorStore", "restore_drill.stores")},
         "checks": {"invoices-render": EntryPoint("invoices-render", f"{toys.__name__}:x", "restore_drill.checks")},
@@ -171,6 +233,8 @@ def project(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (here / name).mkdir(parents=True)
     (here / "drills" / "targets.d" / "empty.yaml").write_text("{}\n")
     (here / "drills" / "orders-db.structure").write_text("table: orders\n")
+    (here / "runbooks").mkdir()
+    (here / "runbooks" / "orders.md").write_text("# Orders database\n\n1. `cp a b`\n")
     (here / "drills" / "controls").mkdir()
     (here / "drills" / "controls" / "house.yaml").write_text(
         "{id: house, title: H, version: 1, source: H, read: primary, note: N}\n"

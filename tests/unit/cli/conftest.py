@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.backups import Objects
 
+import restore_drill.run  # noqa: F401 - takes the clock as it is now, before a test moves it
 from restore_drill.cli import main
 
 CATALOGUE = """\

@@ -60,7 +60,7 @@ def test_it_says_which_backup_is_broken_since_when_and_what_to_do() -> None:
     assert "orders-db / nas" in words(cause.cssselect("h3")[0])
     assert words(cause.cssselect(".since")[0]) == "2026-11-21 02:00 UTC (2 d, 3 drills in a row)"
     assert "Unpacks is broken: made by a test." in words(cause)
-    assert "Check the backup job." in words(cause.cssselect(".todo")[0])
+    assert "Check the backup job." in words(cause.cssselect(".remedy")[0])
     assert "the snapshot of 2026-11-20 01:50 UTC" in words(cause)
     assert "7 further checks could not run because of it" in words(cause)
 
