@@ -34,7 +34,6 @@ class Beside:
     Attributes:
         checksum: What stands under ``checksum``, ``None`` where the default will do.
         why: Where the digest is, or that none was recorded.
-        frail: A remark on what the digest is worth.
         extra: Further keys of the copy, with the reason of each.
         remarks: What a person should know.
     """
@@ -149,17 +148,16 @@ def _companions(series: Series, listing: Listing, found: Beside) -> None:
     shape = text_of(series.pieces, kinds="{kind}") or series.newest.key
     endings: Counter[str] = Counter()
     for stem in stems(shape):
-        endings += listing.companion_endings.get(stem, Counter())
+        endings += listing.companions.of(stem)
     for ending, count in endings.items():
         if ending in _MARKERS and count >= _ALL * series.count and _is_own(listing, shape, ending):
             found.extra["complete_when"] = (f"{{name}}{ending}", "it appears when a snapshot is complete")
         elif ending == "-wal" and count >= _ALL * series.count:
             found.extra["parts"] = (["{name}-wal"], "the log that belongs to the database")
         elif kind := _SIGNATURES.get(ending):
-            if ending != ".bundle" or kind == "cosign":
-                found.remarks.append(
-                    f"signed ({ending}): add checksum: {{signature: {{kind: {kind}, keys: [file:KEY]}}}} to verify that"
-                )
+            found.remarks.append(
+                f"signed ({ending}): add checksum: {{signature: {{kind: {kind}, keys: [file:KEY]}}}} to verify that"
+            )
         elif ending == ".counts.json":
             found.remarks.append('counts lie beside it: expect: {rows: {recorded: "{stem}.counts.json"}} compares them')
     digests = [ending for ending in endings if ending in SIDECAR_SUFFIXES]
@@ -170,4 +168,4 @@ def _companions(series: Series, listing: Listing, found: Beside) -> None:
 
 def _is_own(listing: Listing, shape: str, ending: str) -> bool:
     """Whether the marker is one of the artifact itself, and not of its stem."""
-    return bool(listing.companion_endings.get(shape, Counter())[ending])
+    return bool(listing.companions.of(shape)[ending])

@@ -55,7 +55,6 @@ class Proposal:
         warnings: What a drill is going to say, or a person must decide.
         missing: What must be written before it can be a target; it is printed as a comment until then.
         pattern, engine: For joining the copies of one thing in several stores.
-        stamps: The moments of its snapshots, newest first.
     """
 
     name: str
@@ -178,18 +177,17 @@ class Describer:
             chained = {word: kind for word, kind in kinds.items() if kind != "log"}
             for word in kinds.keys() - chained.keys():
                 why = f"log backups ({word}): the engine {engine} restores full ones and what changed since"
-                pattern = text_of(series.pieces, series.forms, word) or series.pattern
-                self.listing.left_out.append(LeftOut(pattern, why, series.words[word]))
+                self._leave_kind(series, word, why)
             series.pattern = self._pattern(series, "|".join(f"{kind}={word}" for word, kind in chained.items()))
             yield series
             return
         for word, kind in kinds.items():
             points = [point for point in series.points if point.kind == word]
             if kind != "full" and len(kinds) > 1:
-                why = f"{kind} backups ({word}): the engine {engine} restores full ones only"
-                pattern = text_of(series.pieces, series.forms, word) or series.pattern
-                self.listing.left_out.append(LeftOut(pattern, why, series.words[word]))
-            elif points:
+                self._leave_kind(series, word, f"{kind} backups ({word}): the engine {engine} restores full ones only")
+            elif not points:
+                self._leave_kind(series, word, "none of the last written was looked at: their times cannot be read")
+            else:
                 pattern = (text_of(series.pieces, series.forms, word) or series.pattern).replace("{seq}", "{any}")
                 yield Series(
                     series.pieces, series.forms, points, series.words[word], sum(point.size for point in points),
@@ -199,6 +197,10 @@ class Describer:
     @staticmethod
     def _pattern(series: Series, kinds: str) -> str:
         return text_of(series.pieces, series.forms, f"{{kind:{kinds}}}") or series.pattern
+
+    def _leave_kind(self, series: Series, word: str, why: str) -> None:
+        pattern = text_of(series.pieces, series.forms, word) or series.pattern
+        self.listing.left_out.append(LeftOut(pattern, why, series.words[word]))
 
     def _leave(self, series: Series, why: str) -> None:
         self.listing.left_out.append(LeftOut(series.pattern, why, series.count, series.size))

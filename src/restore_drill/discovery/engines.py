@@ -102,13 +102,17 @@ def _engine(content: bytes, name: str) -> str:
 
 
 def _repository_inside(content: bytes) -> str:
-    """The program whose repository a tar archive seems to hold, by the names of its first members."""
+    """The program whose repository a tar archive seems to hold and nothing else, by the names of its first members."""
     if archive_of(content) != "tar":
         return ""
     names_inside = set(_members(content))
     for name in names_inside:
-        if (found := tool_of(name)) and MARKS[found[1]]({each.removeprefix(found[0]) for each in names_inside}):
-            return found[1]
+        if not (found := tool_of(name)):
+            continue
+        root, tool = found
+        is_all = all(each.startswith(root) or root.startswith(each) for each in names_inside)
+        if is_all and MARKS[tool]({each.removeprefix(root) for each in names_inside}):
+            return tool
     return ""
 
 
@@ -118,11 +122,14 @@ def _members(content: bytes) -> Iterator[str]:
     while at + 512 <= len(content) and content[at : at + 1] != b"\0":
         header = content[at : at + 512]
         name = header[:100].rstrip(b"\0").decode("utf-8", "replace")
+        if header[257:263] == b"ustar\0" and (above := header[345:500].partition(b"\0")[0]):
+            name = f"{above.decode('utf-8', 'replace')}/{name}"
         try:
             size = int(header[124:136].strip(b"\0 ") or b"0", 8)
         except ValueError:
             return
-        yield name.removeprefix("./")
+        if header[156:157] not in b"xgLK":  # what speaks of the next member
+            yield name.removeprefix("./")
         at += 512 + -(-size // 512) * 512
 
 

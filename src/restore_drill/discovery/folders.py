@@ -28,7 +28,7 @@ LISTS = frozenset(name.lower() for name in MANIFEST_NAMES) | {
 #: What the names of backups end with.
 BACKUP_ENDING = re.compile(
     r"\.(?:db|db3|sqlite3?|sql|dump|pgdump|tar|t[gxb]z2?|tzst|zip|7z|rdb|aof|csv|tsv|ndjson|jsonl|parquet|ldif|bak|backup"
-    r"|snap(?:shot)?|gz|xz|zst|bz2|lz4?|age|gpg|pgp|enc)\Z", re.I,
+    r"|snap(?:shot)?|gz|xz|zst|bz2|lz4?|age|gpg|pgp|asc|enc|bundle)\Z", re.I,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC
 
 from restore_drill.discovery.model import Heap
-from restore_drill.discovery.names import Variable, text_of
+from restore_drill.discovery.names import Variable, any_kind, text_of
 from restore_drill.patterns import PathPattern, PatternError
 
 #: How many names are tried.
@@ -33,7 +33,7 @@ def choose_forms(heap: Heap) -> tuple[str, ...] | None:
     if not times:
         return ()
     sample = heap.newest[:: max(1, len(heap.newest) // _TRIED)]
-    kinds = "{kind:" + "|".join(f"full={word}" for word in heap.kinds if word) + "}" if any(heap.kinds) else ""
+    kinds = any_kind(heap.kinds)
     best: tuple[float, tuple[str, ...]] | None = None
     for rank, forms in enumerate(itertools.islice(itertools.product(*(time.forms for time in times)), 64)):
         if "" in forms:

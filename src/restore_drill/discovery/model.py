@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from restore_drill.discovery.names import Pieces
 from restore_drill.model import Artifact
 
-#: How many objects of a series are remembered, the last written ones.
+#: How many objects of a series are remembered of each kind, the last written ones.
 KEPT = 400
 
 
@@ -29,13 +29,19 @@ class Heap:
         self.size += max(artifact.size, 0)
         self.kinds[kind] += 1
         self.newest.append((artifact.modified, artifact.key, artifact, kind))
-        if len(self.newest) >= 2 * KEPT:
+        if len(self.newest) >= 2 * KEPT * len(self.kinds):
             self.trim()
 
     def trim(self) -> None:
-        """Forget all but the last written."""
+        """Forget all but the last written of each kind: full backups are few among the changes since."""
         self.newest.sort(key=lambda each: each[:2], reverse=True)
-        del self.newest[KEPT:]
+        seen: Counter[str] = Counter()
+        kept = []
+        for each in self.newest:
+            seen[each[3]] += 1
+            if seen[each[3]] <= KEPT:
+                kept.append(each)
+        self.newest = kept
 
     def absorb(self, other: Heap) -> None:
         """Take in what another one holds."""

@@ -8,7 +8,7 @@ which knows many keys and when each was written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -77,7 +77,7 @@ _APART = tuple(
 _CANDIDATE = re.compile(
     r"\d{4}|\d\d[-_./:]\d\d|\d\d[-_./]?[A-Za-z]{3}|(?<![A-Za-z])[A-Za-z]{3,9}[-_. ]?\d\d[-_. ]\d{4}", re.ASCII
 )
-_MONTH_OF_WORD = re.compile(_MONTH)
+_DIGITS = re.compile(r"\d+|.")
 _WORDS = {
     "full": "full", "differential": "differential", "diff": "differential", "incremental": "incremental",
     "incr": "incremental", "inc": "incremental", "wal": "log", "xlog": "log", "binlog": "log", "log": "log",
@@ -91,7 +91,8 @@ _RUN = re.compile(r"[-_.]((?=[a-f-]*\d)[0-9a-f]{7,}(?:-[0-9a-f]{4,}){0,4})(?=/)"
 #: The number of a link in its chain, behind the word for its kind.
 _SEQUENCE = re.compile(r"[-_.]?(\d{1,5})(?!\d)", re.ASCII)
 _ROTATED_DIRECTORY = re.compile(r"(?:hourly|daily|weekly|monthly|yearly|alpha|beta|gamma|delta)\.(\d{1,3})", re.I)
-_WEEKDAY = re.compile(r"(?<![A-Za-z])(?i:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?)(?![A-Za-z])")
+#: A day of the week, in words.
+WEEKDAY = re.compile(r"(?<![A-Za-z])(?i:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?)(?![A-Za-z])")
 _PART = re.compile(r"[^/.][._-](?:(?:part|vol|split)[-_.]?)?(a[a-z]|0\d{1,3}|(?<=\.)\d{3})\Z")
 #: A key that is longer than this (what S3 allows) is read no further.
 _LONGEST = 1024
@@ -145,12 +146,17 @@ class _Span:
     variable: Variable
     day: str = ""
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may as well be a number; what counts seconds since 1970 is seldom one."""
+        return "" in self.variable.forms and not self.day.startswith("@")
+
 
 def read(key: str) -> Reading:
     """Take a key apart."""
     if len(key) > _LONGEST:
         return Reading((key,))
-    spans = list(_times(key))
+    spans = _times(key)
     kind = ""
     if found := _kind(key, spans):
         kind = found[0]
@@ -172,29 +178,60 @@ def read(key: str) -> Reading:
     return Reading((*pieces, key[at:]) if at < len(key) else tuple(pieces), kind)
 
 
-def _times(key: str) -> Iterator[_Span]:
-    """Every part of a key that may be a date, and the time of day behind it."""
-    at, day, clock = 0, "", False
+def _times(key: str) -> list[_Span]:
+    """Every part of a key that may be a date, and the time of day behind it.
+
+    What may as well be a number (an address, a version, a ticket) does not hide a date that can be nothing else.
+    """
+    spans, was_doubtful = _scan(key, "")
+    if not was_doubtful:
+        return spans
+    return _scan(key, next((span.day for span in spans if span.day), None))[0]
+
+
+def _scan(key: str, certain: str | None) -> tuple[list[_Span], bool]:
+    """What can be nothing but a date, and what repeats the certain one; and whether something was passed over.
+
+    With ``None`` for that, whatever may be a date.
+    """
+    spans: list[_Span] = []
+    at, day, clock, was_doubtful = 0, "", False, False
     while found := _CANDIDATE.search(key, at):
         span = _date(key, found.start(), day, timed=clock)
+        if span and span.is_doubtful and certain is not None:
+            was_doubtful = True
+            span = _date(key, found.start(), day, timed=clock, only_certain=True)
+            if span is None and (again := _date(key, found.start(), day, timed=True)) and _repeats(again.day, certain):
+                spans.append(again)
+                at = again.end
+                continue
         if span is None and day and not clock:
             span = _clock_apart(key, found.start())
         if span is None:
-            digits = re.compile(r"\d+|.").match(key, found.start())
+            digits = _DIGITS.match(key, found.start())
             at = digits.end() if digits else found.end()
             continue
-        yield span
+        spans.append(span)
         clock = clock or any("%H" in form or "%I" in form or "%s" in form for form in span.variable.forms)
         day, at = span.day or day, span.end
+    return spans, was_doubtful
 
 
-def _date(key: str, start: int, day: str, *, timed: bool) -> _Span | None:
+def _repeats(doubtful: str, certain: str) -> bool:
+    """Whether what may be a date (261123, 23.11.26) has the digits of the certain one."""
+    return sorted(re.sub(r"\D", "", doubtful)) == sorted(re.sub(r"\D", "", certain)[-6:])
+
+
+def _date(key: str, start: int, day: str, *, timed: bool, only_certain: bool = False) -> _Span | None:
     for expression, forms in _DATES:
         found = expression.match(key, start)
         if not found:
             continue
         written = tuple(_filled(form, found) for form in forms)
         is_whole = any(sign in written[0] for sign in ("%d", "%j", "%u", "%s"))
+        is_doubtful = "" in written and "%s" not in written[0]
+        if only_certain and is_doubtful:
+            continue
         if day and is_whole and not day.startswith("@") and _day(written[0], found[0]) != day:
             return None  # another day than that of the directory: a name inside a tree
         if day and "" in written:
@@ -305,7 +342,7 @@ def _runs(key: str, spans: list[_Span]) -> Iterator[_Span]:
 
 def _weekdays(key: str) -> Iterator[_Span]:
     """Words that repeat what the date says."""
-    for found in _WEEKDAY.finditer(key, key.rfind("/") + 1):
+    for found in WEEKDAY.finditer(key, key.rfind("/") + 1):
         yield _Span(found.start(), found.end(), Variable("any"))
 
 
@@ -324,6 +361,12 @@ def _rotation(key: str) -> list[_Span]:
             return [_Span(at + found.start(1), at + found.end(1), Variable("rotation"))]
         at += len(part) + 1
     return []
+
+
+def any_kind(words: Iterable[str]) -> str:
+    """A field that any of these words matches, what each means left open; ``""`` where there are none."""
+    found = "|".join(f"full={word}" for word in words if word)
+    return f"{{kind:{found}}}" if found else ""
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,7 @@
 """A listing becomes series: objects whose names differ in what says when, and in nothing else.
 
-Memory is bounded by the number of different names without their times, not by the number of objects.
+Memory is bounded by the number of different names without their times, and of dated directories, not by the number of
+objects.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from restore_drill.checksums import SIDECAR_SUFFIXES
+from restore_drill.discovery.companions import Companions, ending_of, shape_of
 from restore_drill.discovery.folders import (
     BACKUP_ENDING,
     LISTS,
@@ -24,8 +25,8 @@ from restore_drill.discovery.folders import (
 )
 from restore_drill.discovery.forms import choose_forms
 from restore_drill.discovery.merging import merged
-from restore_drill.discovery.model import KEPT, Heap, LeftOut, Point, Series
-from restore_drill.discovery.names import Pieces, Variable, read, text_of
+from restore_drill.discovery.model import Heap, LeftOut, Point, Series
+from restore_drill.discovery.names import WEEKDAY, Pieces, Variable, any_kind, read, text_of
 from restore_drill.discovery.rotations import rotations
 from restore_drill.discovery.tools import MARKS, TOOLS, tool_of
 from restore_drill.model import Artifact
@@ -36,16 +37,9 @@ _MOST_STATIC = 20_000
 _MOST_SHAPES, _MOST_CROWDS, _MOST_TOOLS = 50_000, 500, 100
 #: Files of one directory without a time in their names; with more of them it is somebody's file tree.
 _MOST_BESIDE = 120
-_COMPANIONS = (
-    *SIDECAR_SUFFIXES, ".asc", ".sig", ".minisig", ".bundle", ".sigstore", ".done", ".complete", ".completed", ".ok",
-    ".success", ".finished", ".counts.json", ".meta.json", ".metadata.json", ".manifest", ".manifest.json", "-wal",
-    "-shm", "-journal",
-)  # fmt: skip
-_COMPANION = re.compile(f"(?:{'|'.join(map(re.escape, _COMPANIONS))})\\Z", re.I)
 _UNFINISHED = re.compile(
     r"\.(?:tmp|temp|part|partial|filepart|crdownload|incomplete|inprogress|upload)\Z|(?:\A|/)\.[^/]*\Z", re.I
 )
-_DAY_WORD = re.compile(r"(?<![A-Za-z])(?i:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?)(?![A-Za-z])")
 _POINTER = re.compile(r"(?<![A-Za-z])(?i:latest|current|newest|last)(?![A-Za-z])")
 
 
@@ -58,7 +52,7 @@ class Listing:
     heaps: dict[Pieces, Heap] = field(default_factory=dict)
     folders: dict[Pieces, Folder] = field(default_factory=dict)
     static: dict[str, Artifact] = field(default_factory=dict)
-    companion_endings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    companions: Companions = field(default_factory=Companions)
     tools: dict[str, str] = field(default_factory=dict)
     crowds: Counter[str] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
@@ -80,15 +74,17 @@ class Listing:
                 place = f"{key.partition('/')[0]}/**/.*" if "/" in key else ".*"
                 self.hidden[place if place in self.hidden or len(self.hidden) < _MOST_CROWDS else "**/.*"] += 1
             return
-        ending = found[0].lower() if (found := _COMPANION.search(name)) and found.start() else ""
+        ending = ending_of(name)
         reading = read(key[: len(key) - len(ending)] if ending else key)
         if name.lower() in LISTS and not reading.has_time:
-            self.lists.add(key)
+            if len(self.lists) < _MOST_CROWDS:
+                self.lists.add(key)
+            else:
+                self.leave(key, "one of too many lists of digests", artifact.size)
             return
         if ending:
-            shape = text_of(reading.pieces, kinds="{kind}") or key
-            if shape in self.companion_endings or len(self.companion_endings) < _MOST_SHAPES:
-                self.companion_endings[shape][ending] += 1
+            if not self.companions.add(artifact, ending, reading, read(key)):
+                self.leave(key, "one of too many different names", artifact.size)
             return
         self._file(artifact, reading.pieces, reading.kind)
 
@@ -131,12 +127,49 @@ class Listing:
 
     def conclude(self) -> list[Series]:
         """All series, and in ``left_out`` what is none."""
+        self._file_strays()
         self._leave_tools()
         found = [*self._of_folders(), *self._of_heaps()]
         rotated, self.static, disordered = rotations(self.static)
         self.left_out += disordered
         self.left_out += [LeftOut(directory, f"of each: {why}", count) for (directory, why), count in self.many.items()]
         return [*found, *rotated, *self._of_static()]
+
+    # --- companions of nothing --------------------------------------------------------------------------------------
+
+    def _file_strays(self) -> None:
+        """What has the name of a companion, and no main object: a backup itself, or left out."""
+        trees = {pieces for pieces, folder in self.folders.items() if folder.overflow or is_tree(folder)}
+        for stray in [*self.companions.strays(self._shapes())]:
+            at = folder_end(stray.heap.pieces)
+            directory, _, name = stray.shape.rpartition("/")
+            if at is not None and cut(stray.heap.pieces, at)[0] in trees:
+                continue  # a file of that tree
+            if name.lower() in LISTS or f"{directory}/" in self.crowds or "(elsewhere)" in self.crowds:
+                continue
+            if stray.may_be_backups:
+                stray.heap.trim()
+                for _, key, artifact, kind in stray.heap.newest:
+                    self._file(artifact, read(key).pieces, kind)
+                if filed := self.heaps.get(stray.heap.pieces):
+                    filed.count += stray.heap.count - len(stray.heap.newest)
+            elif not any(stray.shape.startswith(root) for root in self.tools):
+                why = "by its name it belongs to an object that is not there"
+                if stray.heap.count == 1:
+                    self.leave(stray.heap.newest[0][1], why, stray.heap.size)
+                else:
+                    self.left_out.append(LeftOut(stray.shape + stray.ending, why, stray.heap.count, stray.heap.size))
+
+    def _shapes(self) -> Iterator[str]:
+        """What the names of all objects, and of dated directories, have in common."""
+        yield from self.static
+        for pieces, heap in self.heaps.items():
+            yield shape_of(pieces) or heap.newest[0][1]
+        for pieces, folder in self.folders.items():
+            above = shape_of(pieces)
+            if above is not None:
+                yield above
+                yield from (above + text for text in folder.kept)
 
     # --- repositories of tools -----------------------------------------------------------------------------------
 
@@ -193,14 +226,13 @@ class Listing:
         if forms is None:  # numbers that are no times
             for _, key, artifact, _ in heap.newest:
                 self.static[key] = artifact
-            if heap.count > KEPT:
-                self.crowds[heap.newest[0][1].rpartition("/")[0] + "/"] += heap.count - KEPT
+            if heap.count > len(heap.newest):
+                self.crowds[heap.newest[0][1].rpartition("/")[0] + "/"] += heap.count - len(heap.newest)
             return None
         series = Series(heap.pieces, forms, count=heap.count, size=heap.size, words=+heap.kinds)
         series.words.pop("", None)
         series.pattern = text_of(heap.pieces, forms, next(iter(series.words), "")) or ""
-        kinds = "{kind:" + "|".join(f"full={word}" for word in series.words) + "}" if series.words else ""
-        reader = compiled(text_of(heap.pieces, forms, _any_of(series.words)) if kinds else series.pattern)
+        reader = compiled(text_of(heap.pieces, forms, any_kind(series.words)))
         if reader is None:
             self.left_out.append(
                 LeftOut(heap.newest[0][1], "its name cannot be written as a path of the catalogue", heap.count)
@@ -214,6 +246,10 @@ class Listing:
         series.points.sort(key=lambda point: (-point.stamp, point.artifact.key))
         if any(isinstance(piece, Variable) and piece.what == "part" for piece in heap.pieces):
             _join_parts(series)
+        if len(series.points) > 2 and len({(point.stamp, point.kind) for point in series.points}) == 1:
+            why = "every name has the same time, which does not say when each was made; write the path by hand"
+            self.left_out.append(LeftOut(series.pattern, why, heap.count, heap.size))
+            return None
         return series if series.points else None
 
     # --- objects without one ---------------------------------------------------------------------------------------
@@ -223,7 +259,7 @@ class Listing:
         by_day: dict[str, list[str]] = defaultdict(list)
         for key in keys:
             name = key.rpartition("/")[2]
-            erased = _DAY_WORD.sub("*", name)
+            erased = WEEKDAY.sub("*", name)
             if erased != name:
                 by_day[erased].append(key)
         gone: set[str] = set()
@@ -274,8 +310,3 @@ def _join_parts(series: Series) -> None:
             joined[point.stamp, point.kind] = replace(first, others=first.others + point.size)
     series.parts = len(series.points) / len(joined)
     series.points = list(joined.values())
-
-
-def _any_of(words: Counter[str]) -> str:
-    """A field that any of the words matches; what each means is said later."""
-    return "{kind:" + "|".join(f"full={word}" for word in words) + "}"

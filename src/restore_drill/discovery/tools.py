@@ -40,10 +40,11 @@ MARKS: Mapping[str, Callable[[set[str]], bool]] = {
     "a restic repository": lambda seen: "config" in seen,
     "a Borg repository": lambda seen: "config" in seen and "README" in seen,
     "a bare Git repository": lambda seen: "HEAD" in seen and "config" in seen,
+    "a pgBackRest repository": lambda seen: any(name.startswith("archive/") for name in seen),
     **dict.fromkeys(
         (
-            "a Kopia repository", "a duplicity archive", "a pgBackRest repository", "a Barman catalogue",
-            "a WAL-G archive", "an rdiff-backup repository", "a Proxmox Backup Server datastore",
+            "a Kopia repository", "a duplicity archive", "a Barman catalogue", "a WAL-G archive",
+            "an rdiff-backup repository", "a Proxmox Backup Server datastore",
         ),
         lambda seen: True,  # noqa: ARG005 - the name alone says it
     ),

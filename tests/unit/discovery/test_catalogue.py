@@ -222,6 +222,65 @@ def test_full_and_incremental_archives_are_one_chain_and_databases_are_not(tmp_p
     assert list(_left(found)) == ["base/b_{time:%Y%m%d}_inc-{seq}.db"]
 
 
+def test_full_backups_are_found_below_hundreds_of_changes_since(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    _put(root, "b_20261001000000_full.db", database(3), _NOW - timedelta(days=53))
+    for number in range(900):
+        when = _NOW - number * timedelta(hours=1)
+        _put(root, when.strftime("b_%Y%m%d%H%M%S_inc.db"), b"x", when)
+    found = _discover(root)
+    (proposal,) = found.proposals
+    assert proposal.pattern == "b_{time:%Y%m%d%H%M%S}_full.db"
+    assert list(_left(found)) == ["b_{time:%Y%m%d%H%M%S}_inc.db"]
+
+
+@pytest.mark.parametrize("form", ["10.10.20.5-%Y%m%d.db", "ticket-123456-%Y%m%d.db", "app-12.04.22-%Y-%m-%d.db"])
+def test_a_number_that_may_be_a_date_makes_no_archives_of_what_is_still_made(tmp_path: Path, form: str) -> None:
+    _nights(tmp_path / "store", form, database(3), 14)
+    (proposal,) = _discover(tmp_path / "store").proposals
+    assert not proposal.is_frozen
+    assert proposal.keys["tier"][0] == "important"
+    assert proposal.head.startswith("14 objects")
+
+
+def test_a_date_that_is_the_same_in_every_name_says_nothing(tmp_path: Path) -> None:
+    _nights(tmp_path / "store", "x-20200101-%Y%m%d.db", database(3), 14)
+    _nights(tmp_path / "store", "big/big-%Y%m%d.tar.aa", tar({"a": b"1"}, 1.0), 3)
+    _nights(tmp_path / "store", "big/big-%Y%m%d.tar.ab", bytes(10240), 3)
+    found = _discover(tmp_path / "store")
+    assert "every name has the same time" in _left(found)["x-{time:%Y%m%d}-{any}.db"]
+    assert [each.pattern for each in found.proposals] == ["big/big-{time:%Y%m%d}.tar.{part}"]
+
+
+def test_what_ends_like_a_companion_and_belongs_to_nothing_is_a_backup_or_said(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    bundle = b"# v2 git bundle\n" + b"a" * 40 + b" refs/heads/main\n\nPACK"
+    armoured = b"-----BEGIN PGP MESSAGE-----\n\njA0ECQMC\n-----END PGP MESSAGE-----\n"
+    _nights(root, "repo/r-%Y-%m-%d.bundle", bundle, 450)
+    _nights(root, "days/%Y-%m-%d/r.bundle", bundle)
+    _nights(root, "dump/d-%Y-%m-%d.sql.asc", armoured)
+    _nights(root, "gone/g-%Y-%m-%d.db.sha256", b"0" * 64)
+    _put(root, "gone/one.db.done", b"")
+    for ending in ("", ".sha256", ".asc", ".done"):
+        _nights(root, f"whole/w-%Y-%m-%d.db{ending}", database(3))
+    _nights(root, "whole/%Y-%m-%d.counts.json", b"{}")
+    _nights(root, "whole/%Y-%m-%d.db.gz", b"x")
+    _put(root, "whole/SHA256SUMS", b"")
+    _put(root, "whole/SHA256SUMS.asc", b"")
+    found = _discover(root)
+    by_pattern = {each.pattern: each for each in found.proposals}
+    assert by_pattern["repo/r-{time:%Y-%m-%d}.bundle"].engine == "git"
+    assert by_pattern["repo/r-{time:%Y-%m-%d}.bundle"].head.startswith("450 objects")
+    assert by_pattern["days/{time:%Y-%m-%d}/r.bundle"].engine == "git"
+    assert by_pattern["dump/d-{time:%Y-%m-%d}.sql.asc"].keys["sensitive"][0] is True
+    assert by_pattern["whole/w-{time:%Y-%m-%d}.db"].keys.keys() >= {"engine", "tier"}
+    assert {what: why for what, why in _left(found).items() if not what.startswith("whole/")} == {
+        "gone/g-{time:%Y-%m-%d}.db.sha256": "by its name it belongs to an object that is not there",
+        "gone/one.db.done": "by its name it belongs to an object that is not there",
+    }
+    assert not [why for why in _left(found).values() if "not there" in why and "whole" in why]
+
+
 def test_a_database_that_is_rotated_waits_for_a_query(tmp_path: Path) -> None:
     for number in range(4):
         _put(tmp_path / "store", f"app.sql.{number}", script(3), _NOW - number * timedelta(days=1))

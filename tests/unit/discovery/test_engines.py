@@ -68,6 +68,16 @@ def _look(directory: Path, data: bytes) -> Head:
         (b"<html>504</html>", "index.html", ""),
         (random.Random(300).randbytes(300).replace(b"S", b"T"), "noise.bin", ""),
         (tar({"repo/config": b"x", "repo/keys/" + "a" * 64: b"x"}, 1.0), "restic.tar", ""),
+        (
+            tar({"./": b"", "r.git/": b"", "r.git/HEAD": b"", "r.git/config": b"", "r.git/refs/heads/main": b""}, 1.0),
+            "r.tar", "",
+        ),
+        # And what has one among its files is a tree of files.
+        (
+            tar({"s/index.php": b"x", "s/.git/HEAD": b"x", "s/.git/config": b"x", "s/.git/refs/heads/main": b"x"}, 1.0),
+            "site.tar", "files",
+        ),
+        (tar({"etc/backup/x/backup.info": b"x", "etc/hosts": b"::1"}, 1.0), "etc.tar", "files"),
     ],
 )  # fmt: skip
 def test_bytes_decide(tmp_path: Path, data: bytes, name: str, engine: str) -> None:

@@ -50,6 +50,11 @@ def _pattern(key: str) -> str | None:
         ("taxes-2024.zip", "taxes-2024.zip", None),
         ("fuzz7-00184.db", "fuzz7-00184.db", None),
         ("daily.3/etc/passwd", "daily.{rotation}/etc/passwd", None),
+        # A number that may be a date as well does not hide the one behind it.
+        ("ip-10-20-30-40-20261123.tar.gz", "ip-10-20-30-40-{time:%Y%m%d}.tar.gz", None),
+        ("10.10.20.5-20261123_021530.db", "10.10.20.5-{time:%Y%m%d_%H%M%S}.db", _WHEN),
+        ("app-12.04.22-20261123.tgz", "app-12.04.22-{time:%Y%m%d}.tgz", None),
+        ("ticket-123456-2026-11-23.sql", "ticket-123456-{time:%Y-%m-%d}.sql", None),
         ("a{b}-20261123.db", None, None),
     ],
 )  # fmt: skip
@@ -83,6 +88,10 @@ def test_a_series_decides_what_one_name_leaves_open(form: str) -> None:
     strftime = form.removeprefix("{time:").removesuffix("}")
     heap = _heap(f"db_{strftime}.sql", step=timedelta(hours=25))
     assert choose_forms(heap) == (form,)
+
+
+def test_a_short_date_and_the_same_in_full_are_both_times() -> None:
+    assert choose_forms(_heap("%y%m%d/db-%Y%m%d.sql")) == ("{time:%y%m%d}", "{time:%Y%m%d}")
 
 
 def test_a_bucket_that_was_copied_at_once_still_tells() -> None:
