@@ -109,6 +109,7 @@ KNOWS_MORE = {
     # What a digest is looked for as, and what a name is without its encodings, discovery must not tell otherwise.
     ("discovery.beside", "repositories.recorded"),
     ("discovery.beside", "repositories.names"),
+    ("discovery.companions", "repositories.names"),
     ("discovery.describe", "repositories.names"),
     ("discovery.naming", "repositories.names"),
     # A prefix is a directory read object by object: what its name, manifest and marker say is the same.
