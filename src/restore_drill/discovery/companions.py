@@ -43,7 +43,7 @@ class Stray:
 
     Attributes:
         shape: What their names have in common, without the ending.
-        heap: The pieces of their whole names, and the last written of them.
+        heap: The pieces of their names, and of the ending, and the last written of them.
         may_be_backups: Whether they end like backups, too.
     """
 
@@ -59,13 +59,15 @@ class Companions:
 
     _heaps: dict[str, dict[str, Heap]] = field(default_factory=dict)
 
-    def add(self, artifact: Artifact, ending: str, reading: Reading, whole: Reading) -> bool:
-        """One more: its name read without its ending, and with it. ``False`` when there are too many to tell apart."""
+    def add(self, artifact: Artifact, ending: str, reading: Reading) -> bool:
+        """One more: its name, read without its ending. ``False`` when there are too many to tell apart."""
         shape = shape_of(reading.pieces) or artifact.key
         if shape not in self._heaps and len(self._heaps) >= _MOST:
             return False
         known = self._heaps.setdefault(shape, {})
-        known.setdefault(ending, Heap(whole.pieces)).add(artifact, whole.kind)
+        if ending not in known:
+            known[ending] = Heap((*reading.pieces, artifact.key[-len(ending) :]))
+        known[ending].add(artifact, reading.kind)
         return True
 
     def of(self, shape: str) -> Counter[str]:

@@ -83,7 +83,7 @@ class Listing:
                 self.leave(key, "one of too many lists of digests", artifact.size)
             return
         if ending:
-            if not self.companions.add(artifact, ending, reading, read(key)):
+            if not self.companions.add(artifact, ending, reading):
                 self.leave(key, "one of too many different names", artifact.size)
             return
         self._file(artifact, reading.pieces, reading.kind)
@@ -151,7 +151,7 @@ class Listing:
                 stray.heap.trim()
                 for _, key, artifact, kind in stray.heap.newest:
                     self._file(artifact, read(key).pieces, kind)
-                if filed := self.heaps.get(stray.heap.pieces):
+                if filed := self.heaps.get(read(stray.heap.newest[0][1]).pieces):
                     filed.count += stray.heap.count - len(stray.heap.newest)
             elif not any(stray.shape.startswith(root) for root in self.tools):
                 why = "by its name it belongs to an object that is not there"
