@@ -25,11 +25,12 @@ case "$1 $2" in
     echo 'How all copies stand.'
     exit "${STANDING:-0}" ;;
   "-m pytest")
+    trap 'echo ended in order; exit 2' TERM
     shift 2
+    [ -z "$KILLED" ] || kill -KILL $$
     printf 'pytest' >>"$LOG"
     printf ' <%s>' "$@" >>"$LOG"
     echo >>"$LOG"
-    trap 'echo ended in order; exit 2' TERM
     [ -z "$HOLD" ] || { : >"$HOLD"; while :; do sleep 0.02; done; }
     echo 'What was drilled.'
     exit "${DRILLED:-0}" ;;
@@ -64,7 +65,7 @@ class Machine:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.variables, **variables}
-        return subprocess.run([NIGHTLY, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run([NIGHTLY, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
     @property
     def drilled(self) -> list[str]:
@@ -150,10 +151,17 @@ def test_a_machine_on_which_nothing_can_begin_is_no_failed_backup(machine: Machi
 
 
 def test_a_deadline_is_no_pass(machine: Machine, tmp_path: Path) -> None:
-    done = machine.run("critical", RESTORE_DRILL_DEADLINE="0.2", HOLD=str(tmp_path / "hold"))
+    done = machine.run("critical", RESTORE_DRILL_DEADLINE="1", HOLD=str(tmp_path / "hold"))
     assert done.returncode == 75
-    assert "ended at its deadline" in done.stderr
+    assert "ended at its deadline, 1\n" in done.stderr
     assert "ended in order" in done.stdout
+
+
+def test_what_was_killed_is_no_pass_and_was_not_slow(machine: Machine) -> None:
+    done = machine.run("critical", KILLED="1")
+    assert done.returncode == 75
+    assert "killed: memory ran out" in done.stderr
+    assert "ended at its deadline" not in done.stderr
 
 
 def test_a_second_one_does_not_begin(machine: Machine, require_program: Callable[[str], str]) -> None:

@@ -150,7 +150,7 @@ class Cluster:
         self.reports = root / "reports"
         self.keys = root / "keys"
         for place in (self.reports, self.keys):
-            place.mkdir()
+            place.mkdir(parents=True)
         if _OF_ROOT:
             for place in (self.reports, *(self.project.root / "state").rglob("*"), self.project.root / "state"):
                 os.chown(place, 10001, 10001)
@@ -202,9 +202,10 @@ class Cluster:
         yield from container.get("command", [])[1:]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, image: str) -> Cluster:
-    return Cluster(tmp_path_factory.mktemp("cluster"), image)
+@pytest.fixture
+def cluster(tmp_path: Path, image: str) -> Cluster:
+    """One that no other test has drilled in, whichever of them runs first."""
+    return Cluster(tmp_path / "cluster", image)
 
 
 def _named(path: Path, name: str) -> dict[str, Any]:
