@@ -186,6 +186,8 @@ def test_other_ways_of_dumping(options: list[str], source: Source, new_sandbox: 
     )
     asked = source.server.ask([same], seconds=60, database="shop")[0].rows
     name = str(restored.facts["databases"][0])
+    assert name == ("restored" if "--skip-comments" in options else "shop")
+    assert restored.facts["unnamed"] == (["restored"] if "--skip-comments" in options else [])
     assert restored._server.ask([same], seconds=60, database=name)[0].rows == asked
     assert len(set(asked[0])) == 4
 
@@ -225,8 +227,39 @@ def test_an_application_is_let_in_with_its_own_name_and_password(restored: Resto
             cursor.execute("select * from mysql.user")
     with pytest.raises(pymysql.err.OperationalError):
         pymysql.connect(unix_socket=socket, user="o'shop", password="")
-    with pytest.raises(CouldNotVerify, match="cannot be made"):
-        restored.serve("o'shop", "twice")
+    for refused in ("o" * 500, "restore_drill", "mariadb.sys"):  # too long; its own, which it could not do without
+        with pytest.raises(CouldNotVerify, match="cannot be made"):
+            restored.serve(refused, "drill's")
+    assert restored.scalar("SELECT COUNT(*) FROM orders") == ORDERS
+
+
+def test_an_application_whose_objects_these_are_is_let_in(
+    source: Source, place: Path, new_sandbox: MakeSandbox
+) -> None:
+    """A locked account stood in for it while the dump was loaded; its views and triggers work on."""
+    source.run(
+        "CREATE DATABASE sums; CREATE DEFINER=`app`@`10.%` VIEW sums.dear AS SELECT * FROM shop.best;"
+        "CREATE DEFINER=`app`@`10.%` VIEW sums.dearest AS SELECT * FROM sums.dear"
+    )
+    dump = source.dump(place / "own.sql", "--databases", "shop", "sums").read_bytes()
+    source.run("DROP DATABASE sums")
+    text = dump.replace(b"`app`@`10.%`", b"`shop`@`localhost`")
+    assert text.count(b"`shop`@`localhost`") >= 5
+    restored = restore(text, new_sandbox("directory"))
+    assert any("locked accounts: shop@localhost" in note for note in restored.notes)
+    told = next(note for note in restored.notes if "locked accounts" in note)
+    assert restored.facts["stood_in"] == told.count("@") == 2
+    for password in ("drill", "another"):  # a second one counts, too
+        served = restored.serve("shop", password)
+        let_in = pymysql.connect(unix_socket=str(served.socket), user="shop", password=password, database="shop")
+        with contextlib.closing(let_in) as connection, connection.cursor() as cursor:
+            assert cursor.execute("select * from totals") == CUSTOMERS
+            cursor.execute("insert into orders (customer_id, amount, placed) values (1, -5, now())")
+            cursor.execute("select amount from orders where id = last_insert_id()")
+            assert cursor.fetchall() == ((0,),)  # the trigger was asked
+            assert cursor.execute("select * from sums.dearest") > 0
+    assert restored.scalar("SELECT COUNT(*) FROM totals") == CUSTOMERS
+    assert restored.integrity()["problems"] == []
 
 
 def test_questions(restored: RestoredMysql) -> None:
@@ -315,18 +348,19 @@ FAULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("several_clients")
 @pytest.mark.parametrize(
     ("damage", "kind", "words", "where"), [one[1:] for one in FAULTS], ids=[one[0] for one in FAULTS]
 )
 def test_a_damaged_dump_is_told(
     damage: Callable[[bytes], bytes], kind: type[RestoreDrillError], words: str, where: str, tables: bytes,
-    new_sandbox: MakeSandbox, several_clients: None,
+    new_sandbox: MakeSandbox, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Whoever met it first, the verdict is that of a load in order: the same line of the same dump."""
     with pytest.raises(kind) as caught:
         restore(damage(tables), new_sandbox("directory"))
     together = caught.value
-    feeding.WORTH = sys.maxsize
+    monkeypatch.setattr(feeding, "WORTH", sys.maxsize)
     with pytest.raises(kind) as caught:
         restore(damage(tables), new_sandbox("directory"))
     assert (caught.value.cause, caught.value.looked_at) == (together.cause, together.looked_at)

@@ -27,7 +27,7 @@ from restore_drill.errors import CouldNotVerify  # noqa: E402
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(_FIXTURES / "images"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_names_are_listed_and_others_refused() -> None:
@@ -42,7 +42,7 @@ def test_names_are_listed_and_others_refused() -> None:
 def test_without_an_engine_the_remedy_is_named() -> None:
     command = [sys.executable, str(_FIXTURES / "images"), "build", "redis"]
     environment = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 75
     assert "no container engine answers. Start Docker, or set DOCKER_HOST." in done.stderr
 

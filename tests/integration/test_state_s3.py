@@ -110,7 +110,7 @@ def test_processes_that_write_at_once_lose_nothing(moto_s3: S3Server, environmen
     path = os.pathsep.join([str(root), str(Path(module.__file__).parents[1])])
     command = [sys.executable, "-c", ADD, moto_s3.endpoint, "s3://backups/at-once", "10"]
     writers = [subprocess.Popen(command, env={**environment, "PYTHONPATH": path}, cwd=root) for _ in range(3)]
-    assert [writer.wait(120) for writer in writers] == [0] * 3
+    assert [writer.wait(300) for writer in writers] == [0] * 3
     assert bucket_state(moto_s3.endpoint, "s3://backups/at-once").read("counts/one.json") == b"30"
 
 

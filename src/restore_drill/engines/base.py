@@ -17,12 +17,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Payload, PayloadForm, Stage
 from restore_drill.outline import lines_of
 from restore_drill.sandboxes.base import Sandbox
+
+#: What servers call a database that the backup has no name for; one that is really called so is not among ``unnamed``.
+UNNAMED: Final = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,10 @@ class Restored(ABC):
     """
 
     #: What the restore itself measured (JSON values): recovered WAL frames, statements, members. ``summary`` says what
-    #: came back in a few words without names.
+    #: came back in a few words without names. Of servers, what their runbooks are made of: ``databases`` (the examined
+    #: one first), ``unnamed`` (those of them that the backup has no name for), ``stood_in`` (how many roles or accounts
+    #: were made because it speaks of them and lacks them), and ``provided`` (databases that it does not make itself,
+    #: where there are dumps that do).
     facts: dict[str, Any]
     #: Remarks that change no verdict.
     notes: list[str]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from restore_drill.engines.base import Engine, Linked, Restored, RestoreOptions, Sample, nothing_came_back
-from restore_drill.errors import UsageProblem
+from restore_drill.errors import CouldNotVerify, UsageProblem
 from restore_drill.listings import beside
-from restore_drill.model import Payload, PayloadForm
+from restore_drill.model import Payload, PayloadForm, Stage
 from restore_drill.quantities import format_size
 from restore_drill.registry import load, names
 from restore_drill.sandboxes.base import Sandbox
@@ -159,6 +159,12 @@ class RestoredFiles(Restored):
         while left:
             piece = {"name": name, "offset": offset, "rows": _PIECE}
             found = self._sandbox.call(f"{_LISTING}:read", piece, deadline=max(1.0, until - time.monotonic()))
+            if not found["rows"] or time.monotonic() > until:
+                raise CouldNotVerify(
+                    f"the list of files was not read to its end: {left} of them are left",
+                    remedy="Give the checks more time (timeout), or the pattern less to match.",
+                    stage=Stage.CONTENT,
+                )
             yield from map(tuple, found["rows"])
             left, offset = left - len(found["rows"]), found["offset"]
 

@@ -126,17 +126,22 @@ class Application:
     def ask(self, rule: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Ask an endpoint of it until it answers as it should, it has ended, or the time is over.
 
+        Returns:
+            The last answer that there was: it says more than the silence of a request that the end of the time cut off.
+
         Raises:
             CouldNotVerify: Nothing in the image can ask, or the container ended.
         """
         until = time.monotonic() + seconds
+        told: dict[str, Any] = {"status": 0}
         while True:
             status, body, details = self._request(rule, min(_REQUEST, max(1.0, until - time.monotonic())))
             contains = rule.get("contains") is None or str(rule["contains"]).encode() in body
             is_right = status == rule["status"] and contains
+            if status or not told["status"]:
+                told = {"status": status, "contains": contains, "details": details}
             if is_right or time.monotonic() > until or self._has_ended():
-                outcome = "answered" if status else "silent"
-                return self._found(outcome, status, contains=contains, details=details)
+                return self._found("answered" if told["status"] else "silent", **told)
             time.sleep(_PAUSE)
 
     def _request(self, rule: Mapping[str, Any], seconds: float) -> tuple[int, bytes, tuple[str, ...]]:

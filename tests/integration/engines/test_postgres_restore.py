@@ -112,6 +112,9 @@ def test_comes_back_in_every_form(form: str, dumps: dict[str, Path], tmp_path: P
         assert_whole(came)
         unnamed = form in ("script", "clean", "inserts")
         assert came.facts["databases"] == ["restored" if unnamed else "shop"]
+        assert came.facts["unnamed"] == (["restored"] if unnamed else [])
+        assert came.facts["provided"] == ([] if form == "clean-create" else came.facts["databases"])
+        assert came.facts["stood_in"] > 0
         assert came.facts["dumped_by"].split()[0] == came.facts["restored_by"]
         assert any("Read Only, app" in note for note in came.notes)
         assert not any("and restored by" in note for note in came.notes)
@@ -124,6 +127,7 @@ def test_every_database_of_a_cluster_comes_back(form: str, dumps: dict[str, Path
         assert set(came.facts["databases"]) == {"shop", "Second DB", "wide"}
         assert came.facts["databases"][0] == "shop"
         assert came.facts["roles"] == 3
+        assert (came.facts["unnamed"], came.facts["provided"], came.facts["stood_in"]) == ([], [], 0)
         assert not any("NOLOGIN" in note for note in came.notes)
 
 

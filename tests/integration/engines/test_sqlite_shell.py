@@ -78,7 +78,9 @@ def load(work: Path, text: bytes) -> Path:
     return work / "restored" / "database.db"
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(TABLES)
 def test_a_dump_comes_back_as_the_shell_brings_it_back(
     tmp_path: Path, shell: Callable[..., bytes], tables: dict[str, list[tuple[Any, Any]]]

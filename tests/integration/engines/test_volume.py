@@ -21,6 +21,16 @@ from restore_drill.sandboxes.container import ContainerSandbox
 ALL = frozenset({"files", "newest", "smoke"})
 HEALTH = {"port": 8080, "path": "/health", "status": 200, "contains": "ok"}
 LOOK = "import os,sys; s=os.stat(sys.argv[1]); print(s.st_uid, s.st_gid, oct(s.st_mode), int(s.st_mtime))"
+#: Answers with these statuses one after the other (0: hangs up without an answer), and ends.
+ANSWERS = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", 8080))
+for status in map(int, sys.argv[1:]):
+    line, _ = server.accept()
+    line.recv(4096)
+    line.sendall(b"HTTP/1.0 %d Said\\r\\n\\r\\nok" % status if status else b"")
+    line.close()
+"""
 #: Lives until it is ended, and starts more of itself than it may have.
 BOMB = "while :; do sleep 600 & done"
 
@@ -65,7 +75,7 @@ def test_an_application_on_its_volume_is_healthy(sandbox: Sandbox) -> None:
 def test_an_application_whose_file_is_lost_says_so(sandbox: Sandbox) -> None:
     found = restored(sandbox, {name: data for name, data in contents().items() if name != "uploads/7.bin"})
     assert outcome(found.smoke({**HEALTH, "status": 503, "contains": "missing"}, 30)) == ("answered", 503, True)
-    assert outcome(found.smoke(HEALTH, 1)) == ("answered", 503, False)
+    assert outcome(found.smoke(HEALTH, 3)) == ("answered", 503, False)
     assert outcome(found.smoke({"run": ["python3", "-I", "/opt/app/serve.py", "check"]}, 30)) == ("ended", 1, True)
 
 
@@ -75,6 +85,22 @@ def test_an_application_that_ends_is_not_waited_for(sandbox: Sandbox) -> None:
     assert outcome(tried) == ("silent", 0, False)
     assert tried["application"].startswith("ended")
     assert "no licence" in tried["details"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([503, 0], ("answered", 503, True)),
+        ([0, 503, 500, 0, 0], ("answered", 500, True)),
+        ([503, 0, 200], ("answered", 200, True)),
+        ([0, 0], ("silent", 0, False)),
+    ],
+)
+def test_the_last_answer_that_there_was_is_told(
+    sandbox: Sandbox, answers: list[int], told: tuple[str, int, bool]
+) -> None:
+    found = restored(sandbox, contents(), command=["python3", "-I", "-c", ANSWERS, *map(str, answers)])
+    assert outcome(found.smoke(HEALTH, 120)) == told
 
 
 def test_a_command_that_the_image_lacks_cannot_be_verified(sandbox: Sandbox) -> None:

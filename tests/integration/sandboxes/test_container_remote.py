@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.sandboxes.conftest import LONG, MEBIBYTE, Make
+from tests.support.servers import free_ports
 
 from restore_drill.errors import CouldNotVerify
 from restore_drill.sandboxes.base import Need
@@ -102,8 +103,7 @@ def ssh_server(
             [programs["ssh-keygen"], "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True
         )
     shutil.copy(tmp_path / "user.pub", tmp_path / "allowed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     (tmp_path / "sshd").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/allowed\n"
         "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin prohibit-password\n"

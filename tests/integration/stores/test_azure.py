@@ -236,10 +236,10 @@ def test_a_broken_connection_is_taken_up_again(
 
 def test_a_stall_ends_at_the_deadline(proxy: TcpProxy, through: Callable[..., Any]) -> None:
     proxy.breaks.append(Break("stall", 3 << 20))
-    store, artifact = through(read_deadline=1.0)
+    store, artifact = through(read_deadline=2.0)
     assert read(store, artifact) == content(SIZE)
     proxy.otherwise = Break("stall", 100)
-    store, artifact = through(read_deadline=1.0, retries=0)
+    store, artifact = through(read_deadline=2.0, retries=0)
     with pytest.raises(CouldNotVerify, match="does not answer in time") as failure:
         read(store, artifact)
     assert failure.value.stage is Stage.FETCH

@@ -99,6 +99,19 @@ def test_hostile_archives_are_refused_inside_the_sandbox(sandbox: Sandbox) -> No
     assert unpacked(sandbox, archive(member(b"x", b"1")), "good").size == 1
 
 
+def test_a_list_of_files_that_ends_early_is_no_list(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restore_drill.engines.files._PIECE", 2)
+    tree = restored(sandbox, unpacked(sandbox, archive(*(member(f"f{number}".encode(), b"x") for number in range(5)))))
+    rule = {"glob": "**", "give": ["path"]}
+    assert sorted(path for (path,) in tree.entries(rule, 60.0)) == [f"f{number}" for number in range(5)]
+    rows = tree.entries(rule, 60.0)
+    next(rows)
+    (listing,) = [path for path in sandbox.work.iterdir() if path.name == "listing-2"]
+    listing.write_bytes(b"".join(listing.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(CouldNotVerify, match="not read to its end: 2 of them are left"):
+        list(rows)
+
+
 def test_nothing_is_written_when_only_the_digest_is_wanted(sandbox: Sandbox) -> None:
     data = archive(member(b"d/x", b"1"), member(b"y", b"2"))
     written, not_written = unpacked(sandbox, data), unpacked(sandbox, data, "1", discard=True)

@@ -9,7 +9,6 @@ import pytest
 from restore_drill.engines.postgres.batches import Piece, _executions, _share, _together
 from restore_drill.engines.postgres.engine import PostgresEngine
 from restore_drill.engines.postgres.findings import STRICTNESS, Findings, several
-from restore_drill.engines.postgres.questions import bare
 from restore_drill.engines.postgres.tables import short_name, shown_names
 
 DOCS = Path(__file__).parents[3] / "docs" / "databases.md"
@@ -55,20 +54,6 @@ def test_a_table_is_called_as_a_user_would_write_it(parts: tuple[str, str, str],
 def test_tables_that_would_be_called_alike_are_spelled_out() -> None:
     two = {("other", 1): ("other", "public", "orders"), ("app", 2): ("app", "other", "orders")}
     assert shown_names(two, "app") == {("other", 1): "other.public.orders", ("app", 2): "app.other.orders"}
-
-
-@pytest.mark.parametrize(
-    ("sql", "text"),
-    [
-        ("select 1", "select 1"),
-        ("  -- why\n/* and\nhow */ select 1 ; ", "select 1"),
-        ("select 1; -- behind\n-- and more", "select 1"),
-        ("select ';-- no comment'", "select ';-- no comment'"),
-        ("select 1 -- behind", "select 1 -- behind"),
-    ],
-)
-def test_a_statement_is_asked_without_what_stands_around_it(sql: str, text: str) -> None:
-    assert bare(sql) == text
 
 
 def test_questions_share_statements_and_executions_within_bounds() -> None:

@@ -214,7 +214,9 @@ def test_delimiters_are_found_out(head: bytes, delimiter: str | None) -> None:
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=st.lists(st.lists(TEXT, min_size=3, max_size=3), min_size=1, max_size=20), data=st.data())
 def test_whatever_was_written_is_counted_and_a_lost_field_is_told(
     rows: list[list[str]], data: st.DataObject, tmp_path: Path

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from restore_drill.engines.base import RestoreOptions, nothing_came_back
+from restore_drill.engines.base import UNNAMED, RestoreOptions, nothing_came_back
 from restore_drill.engines.mysql import feeding, findings
 from restore_drill.engines.mysql.answers import Problem
 from restore_drill.engines.mysql.options import Settings, settings
@@ -25,8 +25,6 @@ from restore_drill.sandboxes.base import Running, Sandbox
 
 _SCAN: Final = "restore_drill.engines.mysql.scan"
 _GRACE: Final = 10.0
-#: The database of a dump that names none.
-_UNNAMED: Final = "restored"
 _FAMILIES: Final = {"mysql": "MySQL", "mariadb": "MariaDB"}
 #: What a definer's stand-in may do: as much as views, triggers and routines need, and nothing to the server itself.
 _STAND_IN: Final = "SELECT, INSERT, UPDATE, DELETE, EXECUTE, SHOW VIEW, TRIGGER, CREATE TEMPORARY TABLES, EVENT"
@@ -67,20 +65,28 @@ class _Load:
         self._sandbox, self._server, self._name, self._text, self._until = server.sandbox, server, name, text, until
         self.dump = dump
         self.database = ""
+        #: That it is not called so anywhere.
+        self.unnamed = False
         #: How many clients loaded it at once.
         self.clients = 1
         #: What the server repeats when a client came to its end.
         self._last = secrets.token_hex(16)
         if dump["names_none"]:
             named = chosen.database or str(dump["database"])
-            self.database = named if named and named.lower() not in OWN and len(named) <= 64 else _UNNAMED
+            self.unnamed = not named or named.lower() in OWN or len(named) > 64
+            self.database = UNNAMED if self.unnamed else named
+
+    @property
+    def stood_in(self) -> list[tuple[str, str]]:
+        """The accounts that its objects belong to; dumps bring none."""
+        return [(user, host) for user, host in self.dump["definers"] if user not in ACCOUNTS]
 
     def prepare(self) -> None:
         """Create what the dump takes for granted: its database, and the accounts that its objects belong to."""
         missing = [name for name in self.dump["databases"] if name not in self.dump["created"]]
         missing += [self.database] if self.database else []
         statements = [f"CREATE DATABASE IF NOT EXISTS {identifier(name)}" for name in missing]
-        definers = [f"{literal(user)}@{literal(host)}" for user, host in self.dump["definers"] if user not in ACCOUNTS]
+        definers = [f"{literal(user)}@{literal(host)}" for user, host in self.stood_in]
         statements += [f"CREATE USER IF NOT EXISTS {account} ACCOUNT LOCK" for account in definers]
         for name in dict.fromkeys([*missing, *self.dump["created"]]):
             scope = f"{identifier(wild(name))}.*"
@@ -172,8 +178,7 @@ class _Load:
             )
         if any(what == "server" for *_, what in dump["cuts"]):
             found.append("statements for the server as a whole (SET GLOBAL, replication, FLUSH) were left out")
-        definers = [(user, host) for user, host in dump["definers"] if user not in ACCOUNTS]
-        if definers:
+        if definers := self.stood_in:
             accounts = ", ".join(f"{user}@{host}" for user, host in definers[:5])
             more = f" and {len(definers) - 5} more" if definers[5:] else ""
             found.append(f"definers were stood in for by locked accounts: {accounts}{more}; a real restore needs them")
@@ -258,6 +263,8 @@ def _came_back(
         "witness": dump["witness"] or "none",
         "client": ["binary-mode"] * (not dump["crlf"]) + ["sandbox"] * server.client_sandbox,
         "databases": databases,
+        "unnamed": [load.database] * load.unnamed,
+        "stood_in": len(load.stood_in),
         "tables": sum(tables.values()),
         "text_bytes": dump["bytes"],
         "statements": dump["statements"],

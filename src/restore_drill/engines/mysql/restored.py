@@ -13,7 +13,8 @@ from restore_drill.engines.mysql import query as queries
 from restore_drill.engines.mysql.answers import Answer
 from restore_drill.engines.mysql.integrity import Integrity
 from restore_drill.engines.mysql.recognise import MARIADB
-from restore_drill.engines.mysql.server import READER, SOCKET, MysqlServer
+from restore_drill.engines.mysql.scan import OWN
+from restore_drill.engines.mysql.server import ACCOUNTS, READER, SOCKET, MysqlServer
 from restore_drill.engines.mysql.sql import identifier, literal, wild
 from restore_drill.errors import CouldNotVerify
 
@@ -130,17 +131,16 @@ class RestoredMysql(Restored):
         self.dsn()  # refuses a server that is on another machine
         if not account:
             return Served(self.path / SOCKET, ("a server of this family lets nobody in, since logins name no user",))
+        if account in (READER, *ACCOUNTS):
+            raise _no_account(account, "the server needs an account of this name for itself")
         who = f"{literal(account)}@'localhost'"
-        asked = [f"CREATE USER {who} IDENTIFIED BY {literal(password)}"]
-        asked += [f"GRANT ALL PRIVILEGES ON {identifier(wild(name))}.* TO {who}" for name in self._databases]
+        # Where it is a definer of the dump, too, a locked account stands in for it. That one's rights go with it: they
+        # are given anew in every database, also in one that has nothing but views.
+        asked = [f"CREATE OR REPLACE USER {who} IDENTIFIED BY {literal(password)}"]
+        asked += [f"GRANT ALL PRIVILEGES ON {identifier(wild(name))}.* TO {who}" for name in self._every_database()]
         for answer in self._server.ask(asked, seconds=self._options.deadline, account=self._server.admin):
             if answer.problem is not None:
-                raise CouldNotVerify(
-                    "the account that the application logs in as cannot be made",
-                    looked_at=account,
-                    remedy="Correct logins in the set.",
-                    details=(answer.problem.message,),
-                )
+                raise _no_account(account, answer.problem.message)
         return Served(self.path / SOCKET, ("the application's account was made anew: all rights in what came back",))
 
     @property
@@ -187,9 +187,24 @@ class RestoredMysql(Restored):
             )
         return answers
 
+    def _every_database(self) -> list[str]:
+        """Also those without a table, which are not examined."""
+        own = ", ".join(literal(name) for name in sorted(OWN))
+        asked = f"SELECT schema_name FROM information_schema.schemata WHERE LOWER(schema_name) NOT IN ({own})"
+        return sorted(str(name) for (name,) in self._ask([asked])[0].rows)
+
     def _list(self) -> str:
         return ", ".join(literal(name) for name in self._databases) or "''"
 
     def _shown(self, database: str, name: str) -> str:
         """As the user would write it: with its database where that is not the examined one."""
         return name if database == self._databases[0] else f"{database}.{name}"
+
+
+def _no_account(name: str, why: str) -> CouldNotVerify:
+    return CouldNotVerify(
+        "the account that the application logs in as cannot be made",
+        looked_at=name,
+        remedy="Correct logins in the set.",
+        details=(why,),
+    )

@@ -90,6 +90,9 @@ def find(server: PostgresServer, plan: Plan, loaded: Loaded) -> Came:
     order = [chosen.name, *(each.name for each in back if each is not chosen)]
     facts = {
         "databases": order,
+        "unnamed": loaded.unnamed,
+        "provided": [name for name in order if name in loaded.aims],
+        "stood_in": loaded.stood_in,
         "relations": sum(each.tables for each in back),
         "database_bytes": sum(each.size for each in back),
         **({"roles": loaded.roles} if loaded.roles else {}),

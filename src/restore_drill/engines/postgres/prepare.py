@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from restore_drill.engines.base import UNNAMED
 from restore_drill.engines.postgres.server import PostgresServer, identifier
 from restore_drill.errors import CouldNotVerify
 from restore_drill.model import Stage
@@ -13,8 +14,6 @@ from restore_drill.model import Stage
 if TYPE_CHECKING:
     from restore_drill.engines.postgres.logical import Plan
 
-#: The name of a database that a dump does not name.
-UNNAMED: Final = "restored"
 #: Databases that every server has.
 OWN: Final = frozenset({"postgres", "template0", "template1"})
 _IN_PLACE: Final = "allow_in_place_tablespaces"
@@ -41,6 +40,8 @@ class Loaded:
         locales: Locales that it has, in the form of :func:`same_locale`.
         locale: That of its own databases.
         roles: How many roles dumps bring.
+        stood_in: How many were made because dumps speak of them and do not bring them.
+        unnamed: Of the databases, those that no dump has a name for.
     """
 
     aims: list[str] = field(default_factory=list)
@@ -50,6 +51,8 @@ class Loaded:
     locales: set[str] = field(default_factory=set)
     locale: str = "C"
     roles: int = 0
+    stood_in: int = 0
+    unnamed: list[str] = field(default_factory=list)
 
     @property
     def in_place(self) -> bool:
@@ -109,6 +112,7 @@ def _roles(known: set[str], plan: Plan, loaded: Loaded) -> list[str]:
     loaded.roles = len(created)
     wanted = {role for dump in plan.dumps for role in dump["roles"]} | set(plan.settings.roles)
     stubs = sorted(role for role in wanted - created - known if not role.startswith("pg_"))
+    loaded.stood_in = len(stubs)
     if stubs:
         told = f"roles that the dump speaks of and does not contain were made, NOLOGIN: {shown(stubs)}"
         loaded.note(told)
@@ -145,11 +149,14 @@ def _aim(dump: dict[str, Any], plan: Plan, loaded: Loaded) -> str:
     if dump["form"] == "script" and (dump["databases"] or dump["created_roles"] or not dump["statements"]):
         return "postgres"
     # No name of a server is longer; one that is was never a database's.
-    base = str(dump["database"]).encode()[:63].decode(errors="ignore") or plan.settings.database or UNNAMED
+    known = str(dump["database"]).encode()[:63].decode(errors="ignore") or plan.settings.database
+    base = known or UNNAMED
     name, number = base, 1
     while name in loaded.aims and name not in OWN:
         number += 1
         name = f"{base[:50]}_{number}"
+    if not known:
+        loaded.unnamed.append(name)
     return name
 
 

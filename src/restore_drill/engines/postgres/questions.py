@@ -8,14 +8,12 @@ from typing import Any, Final
 
 from restore_drill.engines.postgres.server import PostgresServer
 from restore_drill.errors import CouldNotVerify
+from restore_drill.statements import bare
 
 #: A query's answer is a number or a few names, not a copy of the data.
 ROWS_AT_MOST: Final = 10_000
 #: Statements that can stand in a FROM clause; what others answer (``show``) is text.
 _TABLE: Final = re.compile(r"(select|with|values|table)\b|\(", re.I)
-_COMMENT: Final = re.compile(r"\s*(--[^\n]*(\n|\Z)|/\*.*?\*/)", re.S)
-#: The end of a statement, with comments behind it; quotes may mean that it is the end of a text.
-_END: Final = re.compile(r";\s*(--[^\n'\"$]*\s*)+\Z")
 #: Times are told in UTC, and nothing is written.
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
@@ -46,14 +44,6 @@ def query(server: PostgresServer, database: str, sql: str, *, seconds: float) ->
             f"the query answers with more than {ROWS_AT_MOST} rows", remedy="Ask for less: an aggregate, or a limit."
         )
     return [_values(row[0] or "") for row in rows]
-
-
-def bare(sql: str) -> str:
-    """A statement without what may stand before and behind it: comments, spaces, semicolons."""
-    text = sql.strip()
-    while before := _COMMENT.match(text):
-        text = text[before.end() :].lstrip()
-    return _END.sub("", text).rstrip("; \t\r\n")
 
 
 def _values(row: str) -> tuple[Any, ...]:

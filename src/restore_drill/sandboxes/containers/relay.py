@@ -52,7 +52,8 @@ class RelaySandbox(ContainerSandbox):
         """Open the doors for an application whose container is made and whose programs are not started.
 
         Raises:
-            CouldNotVerify: There is no image to run them in, or the containers are on another machine.
+            CouldNotVerify: There is no image to run them in, the containers are on another machine, or a server cannot
+                be reached from here.
         """
         if self._made is not None:
             raise UsageProblem("the doors are open already", remedy="Open them once.")

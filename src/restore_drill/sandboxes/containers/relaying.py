@@ -1,7 +1,8 @@
 """Runs inside a container, as a script: takes connections on a loopback, and passes them on to Unix sockets.
 
 Its argument is a JSON object: ``doors`` (address, port and socket of each server) and ``ready``, a file that it makes
-once all of them are open. Everything runs in one loop; what one side sends is taken only as fast as the other takes it.
+once all of them are open and somebody is behind each. Everything runs in one loop; what one side sends is taken only as
+fast as the other takes it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,19 @@ async def main(settings: dict[str, Any]) -> None:
     servers = [
         await asyncio.start_server(_door(path), address, port) for address, port, path in settings["doors"]
     ]  # fmt: skip
+    for _, _, path in settings["doors"]:
+        await _knock(path)
     Path(settings["ready"]).touch()
     await asyncio.gather(*(server.serve_forever() for server in servers))
+
+
+async def _knock(path: str) -> None:
+    """End all of it where nobody answers: an application would be refused as if what came back was bad."""
+    try:
+        _, tried = await asyncio.open_unix_connection(path)
+    except OSError as problem:
+        sys.exit(f"{path}: {problem.strerror}")
+    tried.close()
 
 
 def _door(path: str) -> Any:

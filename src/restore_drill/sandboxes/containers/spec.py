@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,41 +114,58 @@ def creation(
         hosts: Names and addresses of its own loopback that they stand for.
         beside: The container whose loopback it shares, and with it nothing else: that one has no network either.
     """
+    network, way_out = _network(hosts, beside)
     taken = {str(mount["Target"]) for mount in mounts}
-    environment = {**BARE_ENVIRONMENT, "PATH": path, "HOME": SCRATCH, "TMPDIR": SCRATCH}
     return {
         "Image": image,
+        **_first_process(path, powers),
+        "Labels": dict(labels),
+        **network,
+        **({"Healthcheck": {"Test": ["NONE"]}} if checked else {}),
+        "HostConfig": {
+            **_CUT_OFF,
+            **way_out,
+            "CapAdd": list(powers),
+            "Init": init,
+            "Mounts": [dict(mount) for mount in mounts],
+            "Tmpfs": _in_memory((place for place in volumes if place not in taken), bounds.memory // _SHARE),
+            "ShmSize": shared_memory,
+            **_limits(bounds),
+        },
+    }
+
+
+def _first_process(path: str, powers: Sequence[str]) -> dict[str, Any]:
+    environment = {**BARE_ENVIRONMENT, "PATH": path, "HOME": SCRATCH, "TMPDIR": SCRATCH}
+    return {
         "Entrypoint": list(KEEPER),
         "Cmd": [],
         # Programs get their powers from the first process's: an engine gives none to that of an ordinary user.
         "User": "0:0" if powers else f"{NOBODY}:{NOBODY}",
         "WorkingDir": "/",
-        **({} if beside else {"Hostname": "drill"}),
         "Env": [f"{name}={value}" for name, value in environment.items()],
-        "Labels": dict(labels),
         "AttachStdin": True,
         "OpenStdin": True,
         "StdinOnce": True,
         "Tty": False,
-        # An engine writes names into a container, and joins one to another's loopback, only where networks are not off.
-        "NetworkDisabled": not hosts and not beside,
-        **({"Healthcheck": {"Test": ["NONE"]}} if checked else {}),
-        "HostConfig": {
-            **_CUT_OFF,
-            **({"NetworkMode": f"container:{beside}"} if beside else {}),
-            **({"ExtraHosts": [f"{name}:{address}" for name, address in hosts]} if hosts else {}),
-            "CapAdd": list(powers),
-            "Init": init,
-            "Mounts": [dict(mount) for mount in mounts],
-            "Tmpfs": {
-                place: f"rw,noexec,nosuid,nodev,mode=1777,size={bounds.memory // _SHARE}"
-                for place in volumes
-                if place not in taken
-            },
-            "ShmSize": shared_memory,
-            **_limits(bounds),
-        },
     }
+
+
+def _network(hosts: Sequence[tuple[str, str]], beside: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a container and its host say of it: there is none; or names of its own loopback; or another's loopback.
+
+    An engine writes names, and joins a container to another's loopback, only where networks are not off.
+    """
+    if beside:
+        if hosts:
+            raise ValueError("a container beside another one has that one's names")
+        return {"NetworkDisabled": False}, {"NetworkMode": f"container:{beside}"}
+    named = {"ExtraHosts": [f"{name}:{address}" for name, address in hosts]} if hosts else {}
+    return {"Hostname": "drill", "NetworkDisabled": not hosts}, named
+
+
+def _in_memory(places: Iterable[str], size: int) -> dict[str, str]:
+    return dict.fromkeys(places, f"rw,noexec,nosuid,nodev,mode=1777,size={size}")
 
 
 def bind(source: str, target: str, *, read_only: bool) -> dict[str, Any]:
