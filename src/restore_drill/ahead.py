@@ -23,9 +23,9 @@ from typing import NoReturn
 
 from restore_drill.checks.base import Baseline
 from restore_drill.content import ContentFacts
-from restore_drill.drill import DrillResults
 from restore_drill.errors import CouldNotVerify
 from restore_drill.forks import end_with
+from restore_drill.handover import DrillResults
 from restore_drill.model import Stage
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.run import Progress, Run

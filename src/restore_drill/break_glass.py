@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
 
 #: What finds programs and libraries, describes the terminal, or names the job on record: none of it opens anything.
-_HARMLESS = re.compile(
-    r"PATH|LD_LIBRARY_PATH|PYTHON[A-Z]*|VIRTUAL_ENV|TMPDIR|LANG|LANGUAGE|LC_\w+|TZ|TERM|COLUMNS|LINES|NO_COLOR|"
-    r"FORCE_COLOR|PY_COLORS|PYTEST_\w+|DOCKER_HOST|USER|LOGNAME|CI|CI_NODE_INDEX|CI_NODE_TOTAL|JOB_COMPLETION_INDEX|CI_JOB_URL|CI_COMMIT_SHA|BUILD_URL|GIT_COMMIT|"
-    r"GITHUB_(?:RUN_ID|SERVER_URL|REPOSITORY|SHA|STEP_SUMMARY)"
-)
+_HARMLESS = frozenset({
+    "PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR", "DOCKER_HOST", "USER", "LOGNAME",
+    "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS",
+    "CI", "CI_NODE_INDEX", "CI_NODE_TOTAL", "CI_JOB_URL", "CI_COMMIT_SHA",  # GitLab
+    "JOB_COMPLETION_INDEX",  # Kubernetes
+    "BUILD_URL", "GIT_COMMIT",  # Jenkins
+    "GITHUB_RUN_ID", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_SHA", "GITHUB_STEP_SUMMARY",
+})  # fmt: skip
+#: Those of which programs know more than can be listed.
+_FAMILIES = re.compile(r"PYTHON[A-Z]*|PYTEST_\w+|LC_\w+")
 #: What asks the machine itself for credentials is told that there are none.
 _REFUSED = {"AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -90,7 +95,8 @@ def begin(plan: Plan, environment: MutableMapping[str, str]) -> tuple[Plan, Brea
 
 
 def _strip(environment: MutableMapping[str, str], named: frozenset[str]) -> tuple[tuple[str, ...], int]:
-    gone = [name for name in environment if name not in named and not _HARMLESS.fullmatch(name) and name != "HOME"]
+    stays = named | _HARMLESS | {"HOME"}
+    gone = [name for name in environment if name not in stays and not _FAMILIES.fullmatch(name)]
     for name in gone:
         del environment[name]
     if "HOME" not in named:

@@ -5,6 +5,7 @@ The order of the table is the order in which the cases of one drill run and are 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from restore_drill.model import Stage
@@ -66,6 +67,12 @@ CASES: dict[str, Case] = {case.short: case for case in _TABLE}
 SET_CASES: frozenset[str] = frozenset({"set", "set-query", "set-boot", "set-disposed"})
 BY_FUNCTION: dict[str, Case] = {case.function: case for case in _TABLE}
 ORDER: dict[str, int] = {case.short: index for index, case in enumerate(_TABLE)}
+
+
+def in_ids(detail: str) -> str:
+    """A detail as node ids have it, in ASCII letters, digits, ``_``, ``.`` and ``-``: others would be escaped."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", detail) or "-"
+
 
 #: The stages in the order in which they run.
 POSITION: dict[Stage, int] = {stage: position for position, stage in enumerate(Stage)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.errors import RestoreDrillError, unexpected
+from restore_drill.errors import MISSHAPEN, RestoreDrillError, unexpected
 from restore_drill.evidence import crashed, open_runs
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCase
@@ -136,7 +136,7 @@ class Chronicle:
     def _told(self, marker: Mapping[str, Any], by: str) -> dict[str, Any]:
         try:
             return crashed.document(marker, by)
-        except open_runs.MISSHAPEN as problem:
+        except MISSHAPEN as problem:
             raise open_runs.damaged(open_runs.name_of(marker["run"]), self.history.state) from problem
 
     def before(self, count: int) -> list[dict[str, Any]]:

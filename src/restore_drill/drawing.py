@@ -11,10 +11,10 @@ from restore_drill import sampled
 from restore_drill.errors import CouldNotVerify, RestoreDrillError, unexpected
 from restore_drill.model import Snapshot, Stage
 from restore_drill.plan import PlannedCopy, PlannedTarget
-from restore_drill.registry import load
+from restore_drill.registry import load, store_class
 from restore_drill.repositories.base import Repository
 from restore_drill.repositories.selection import choose as choose_newest
-from restore_drill.run import Run, read_drawn, store_class
+from restore_drill.run import Run, read_drawn
 from restore_drill.sampling import FILE, Sampling, choose, identity_of, split
 from restore_drill.whole_files import locked, write_whole
 

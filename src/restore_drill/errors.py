@@ -11,6 +11,11 @@ from typing import ClassVar
 
 from restore_drill.model import Stage, Verdict
 
+#: What reading a document of another shape than ours raises.
+MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+#: The exit status of what nothing is wrong with, but not everything could be verified: EX_TEMPFAIL of sysexits.h.
+COULD_NOT_VERIFY = 75
+
 
 class RestoreDrillError(Exception):
     """Base of everything this package raises on purpose.

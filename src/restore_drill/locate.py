@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from restore_drill.errors import CouldNotVerify
 from restore_drill.facts import Located
 from restore_drill.history import CopyHistory
-from restore_drill.model import Snapshot, Stage
+from restore_drill.model import Stage
 from restore_drill.plan import PlannedTarget
 from restore_drill.policy.snapshot import rpo_bound
 from restore_drill.repositories.base import Repository, Survey
@@ -36,29 +36,30 @@ def locate(
     run: Run,
     history: CopyHistory | None,
     older: Sequence[str] = (),
+    wanted: str | None = None,
 ) -> Located:
     """Find the snapshot to drill.
 
     Args:
         repository: Where it lies.
         target: What is drilled.
-        run: Which snapshot was asked for, if one was.
+        run: Which snapshot was asked for, if one was, and the clock.
         history: What earlier drills of the copy found.
         older: The older snapshot that was drawn, and what is drilled in its place when it was pruned since.
+        wanted: Id of the snapshot to take, ``""`` for the newest, instead of what the run was asked for.
 
     Raises:
         BackupFailed: There is none, or the newest is bad as it lies (stage ``locate``).
         CouldNotVerify: The store cannot be read.
     """
     now = run.clock()
+    asked = run.options.snapshot if wanted is None else wanted
     if older:
         survey = _find(repository, older)
         selection = choose_older(survey, repository, now)
     else:
-        survey = repository.survey(run.options.snapshot)
-        selection = choose(
-            survey, repository, now, wanted=run.options.snapshot, sizes_from=history.sizes_from() if history else 0.0
-        )
+        survey = repository.survey(asked)
+        selection = choose(survey, repository, now, wanted=asked, sizes_from=history.sizes_from() if history else 0.0)
     if selection.failure is not None:
         raise selection.failure
     assert selection.snapshot  # noqa: S101 - there is one when nothing failed
@@ -67,7 +68,7 @@ def locate(
         snapshot=selection.snapshot,
         where=repository.store.where(repository.copy.pattern.prefix),
         now=now,
-        taken=_taken(selection.snapshot),
+        taken=selection.snapshot.moment,
         points=len(survey.times),
         listed=survey.listed,
         oldest=survey.times[0] if survey.times else now,
@@ -97,14 +98,6 @@ def _find(repository: Repository, older: Sequence[str]) -> Survey:
         remedy="If the retention policy removed it meanwhile, run it again.",
         stage=Stage.LOCATE,
     )
-
-
-def _taken(snapshot: Snapshot) -> float:
-    """The time a snapshot is judged by: what its name says, refined by the store's within the name's resolution."""
-    claimed = snapshot.taken_at.timestamp()
-    if snapshot.resolution < timedelta(hours=1):
-        return claimed
-    return min(max(snapshot.modified, claimed), claimed + snapshot.resolution.total_seconds())
 
 
 def _zone(repository: Repository) -> ZoneInfo | None:

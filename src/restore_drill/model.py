@@ -117,6 +117,14 @@ class Snapshot:
         """When the store last saw any of its artifacts written (seconds since the epoch)."""
         return max(artifact.modified for artifact in self.artifacts)
 
+    @property
+    def moment(self) -> float:
+        """The time it is judged by: what its name says, refined by the store's within the name's resolution."""
+        claimed = self.taken_at.timestamp()
+        if self.resolution < timedelta(hours=1):
+            return claimed
+        return min(max(self.modified, claimed), claimed + self.resolution.total_seconds())
+
 
 class PayloadForm(StrEnum):
     """The two shapes in which verified bytes reach an engine."""

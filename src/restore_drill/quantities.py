@@ -128,3 +128,8 @@ def format_percentage(share: float) -> str:
 def format_instant(moment: float) -> str:
     """Write seconds since the epoch as ``2026-11-23 02:00Z``."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def as_instant(moment: float) -> str:
+    """Write seconds since the epoch as JSON has them: ``2026-11-23T02:00:00Z``."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -11,9 +11,12 @@ import importlib
 import importlib.util
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore_drill.errors import CouldNotVerify, UsageProblem
+
+if TYPE_CHECKING:
+    from restore_drill.stores.base import Store
 
 #: plug → name → ("module:Class", the extra that installs what it needs, or "").
 BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
@@ -140,6 +143,16 @@ def store_of(scheme: str) -> Any:
             if name not in BUILT_IN["stores"] and scheme in load("stores", name).schemes:
                 return load("stores", name)
     return load("stores", scheme)
+
+
+def store_class(url: str) -> type[Store]:
+    """The class that serves a url.
+
+    Raises:
+        UsageProblem: No store of this scheme is registered.
+        CouldNotVerify: The library it needs is not installed.
+    """
+    return store_of(url.partition(":")[0].lower())  # type: ignore[no-any-return]
 
 
 def library(module: str, needed_by: str, extra: str) -> Any:

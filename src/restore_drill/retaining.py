@@ -15,7 +15,7 @@ from restore_drill.model import Verdict
 from restore_drill.policy.expiry import ExpiryFacts, Proved
 from restore_drill.policy.gate import CopyDecision, CopyFacts, Decision, Point, decide, needed_by
 from restore_drill.policy.proofs import BESIDE_THE_BYTES, THE_WAY_BACK
-from restore_drill.registry import load, store_of
+from restore_drill.registry import load, store_class
 
 if TYPE_CHECKING:
     from restore_drill.facts import Located
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from restore_drill.plan import Plan, PlannedCase, PlannedCopy, PlannedSet, PlannedTarget
     from restore_drill.policy.proofs import Proof, Proofs
     from restore_drill.repositories.base import Repository
-    from restore_drill.stores.base import Store
 
 #: How the names of files end that belong to the one before: ``db.gz.sha256.asc``.
 _COMPANIONS = (*SIDECAR_SUFFIXES, ".asc", ".sig", ".minisig", ".bundle")
@@ -257,7 +256,7 @@ def retained(
 
 
 def _retained(target: PlannedTarget, copy: PlannedCopy, proofs: Proofs, members: Set[tuple[str, str, str]]) -> Retained:
-    store: Store = store_of(copy.settings.url.partition(":")[0].lower())(copy.settings)
+    store = store_class(copy.settings.url)(copy.settings)
     try:
         kind: type[Repository] = load("repositories", copy.layout)
         points = as_points(kind(store, copy, target.model).every())

@@ -19,7 +19,7 @@ from restore_drill.choosing import Choice, choose
 from restore_drill.evidence.record import FactsFile
 from restore_drill.history import History
 from restore_drill.plan import Plan, PlannedCopy, PlannedTarget
-from restore_drill.registry import load, store_of
+from restore_drill.registry import load, store_class
 from restore_drill.sampling import FILE, Sampling, split
 from restore_drill.sharding import Shard
 from restore_drill.state import open_state
@@ -192,16 +192,6 @@ def read_drawn(directory: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     return found
-
-
-def store_class(url: str) -> type[Store]:
-    """The class that serves a url.
-
-    Raises:
-        UsageProblem: No store of this scheme is registered.
-        CouldNotVerify: Its library is not installed.
-    """
-    return store_of(url.partition(":")[0].lower())  # type: ignore[no-any-return]
 
 
 def new_run_id(now: float) -> str:

@@ -153,7 +153,10 @@ def parse(text: str, section: str | None = None, stubs: Collection[str] = ()) ->
 
 
 def _of_section(tokens: Sequence[Any], section: str | None) -> Iterator[Any]:
-    """The tokens from a heading to the next one of its level or above."""
+    """The tokens from a heading to the next one of its level or above, or to the end of what it stands in.
+
+    Before them come those that begin what it stands in: a quotation's commands are none, wherever the section begins.
+    """
     if section is None:
         yield from tokens
         return
@@ -168,10 +171,24 @@ def _of_section(tokens: Sequence[Any], section: str | None) -> Iterator[Any]:
         known = f"its headings are {', '.join(map(repr, headings[:12]))}" if headings else "it has no heading at all"
         raise ValueError(f"it has {len(found) or 'no'} headings {section!r}" + ("" if found else f": {known}"))
     start = found[0]
+    yield from _around(tokens, start)
     for place, token in enumerate(tokens[start:]):
         if place and token.type == "heading_open" and token.tag <= tokens[start].tag:
             return
+        if token.level < tokens[start].level:
+            return
         yield token
+
+
+def _around(tokens: Sequence[Any], place: int) -> list[Any]:
+    """What begins the quotations and lists that a place lies in, from the outside in."""
+    found: list[Any] = []
+    for token in tokens[:place]:
+        if token.nesting > 0:
+            found.append(token)
+        elif token.nesting < 0:
+            found.pop()
+    return found
 
 
 class _Reader:

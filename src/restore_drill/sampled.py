@@ -32,7 +32,11 @@ def known(history: History, target: str) -> dict[str, Known]:
     """
     if not history.initialised:
         return {}
-    found = _copies(history, history.state.read(_name(target)))
+    return _merged(history, target, _copies(history, history.state.read(_name(target))))
+
+
+def _merged(history: History, target: str, found: dict[str, Known]) -> dict[str, Known]:
+    """With the newest snapshots that were drilled since."""
     for copy, newest in history.target(target).drilled_snapshots().items():
         mine = found.setdefault(copy, {})
         for identity, entry in newest.items():
@@ -64,12 +68,10 @@ def pin(history: History, target: str, copy: str, key: str, *, since: float) -> 
 
 
 def _change(history: History, target: str, copies: Mapping[str, Known]) -> Callable[[bytes | None], bytes]:
-    before = known(history, target)
-
     def change(existing: bytes | None) -> bytes:
-        document = _copies(history, existing)
+        document = _merged(history, target, _copies(history, existing))
         for copy, drilled in copies.items():
-            mine = {**before.get(copy, {}), **document.get(copy, {})}
+            mine = document.setdefault(copy, {})
             for identity, entry in drilled.items():
                 pins = entry.get("pins") or mine.get(identity, {}).get("pins")
                 mine[identity] = {**entry, "pins": pins} if pins else entry

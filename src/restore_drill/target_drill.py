@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from restore_drill.cases import CASES, POSITION
 from restore_drill.catalogue.models import RetentionRule
-from restore_drill.drill import Drill, DrillResults, StageBroken
+from restore_drill.drill import Drill, StageBroken
 from restore_drill.errors import CouldNotVerify, RestoreDrillError
 from restore_drill.facts import Located
+from restore_drill.handover import DrillResults, adopt, complete, seconds_elsewhere
 from restore_drill.model import PayloadForm, Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedCopy, PlannedTarget, sort_key
 from restore_drill.policy.copies import Agreement, CopyContent, CopyStanding
@@ -141,7 +142,7 @@ class TargetDrill:
                 ]  # fmt: skip
                 content.sort(key=lambda case: sort_key(case, self.target))
                 upto = max(needs, key=POSITION.__getitem__)
-                yield copy, self.drill(copy).complete(content, upto, meanwhile)
+                yield copy, complete(self.drill(copy), content, upto, meanwhile)
 
     def _needs(self, copy: str) -> frozenset[Stage]:
         """The stages that the selected cases ask for, of a copy and across all of them (not of an older snapshot)."""
@@ -150,7 +151,11 @@ class TargetDrill:
 
     def adopt(self, copy: str, results: DrillResults) -> None:
         """Take over what another process measured of a copy."""
-        self.drill(copy).adopt(results)
+        adopt(self.drill(copy), results)
+
+    def seconds_elsewhere(self, case: PlannedCase) -> float:
+        """Seconds that another process spent on what a case of a copy stands for, told once."""
+        return seconds_elsewhere(self.drill(case.copy), case)
 
     def described(self, copy: str, describe: Callable[[TargetDrill, str], _Described]) -> _Described:
         """What a function says of a copy's drill; asked again when the drill has come further."""
@@ -261,7 +266,7 @@ class TargetDrill:
         """Read another snapshot of a copy, in a sandbox of its own that is gone at once."""
         comparison = Drill(self.target, self.target.copies_by_name[name], self.run, frozenset(), purpose="compared")
         try:
-            transfer = comparison.compare(datetime.fromtimestamp(stamp, UTC))
+            transfer = comparison.transferring.compare(datetime.fromtimestamp(stamp, UTC))
         finally:
             comparison.close()
         for stage, problem in sorted(transfer.broken.items()):
@@ -297,6 +302,8 @@ class TargetDrill:
         Raises:
             StageBroken: A copy could not be located, and nothing is known to be wrong without it.
         """
+        from restore_drill.retaining import Tonight, expiry_facts
+
         found, broken = [], None
         for copy in self.target.copies:
             if copy.expiry is None:
@@ -307,8 +314,6 @@ class TargetDrill:
             except StageBroken as problem:
                 broken = broken or problem
             outcome, named = self.outcomes[copy.name], bool(self.run.options.snapshot)
-            from restore_drill.retaining import Tonight, expiry_facts
-
             tonight = Tonight(located, outcome.verdicts, outcome.cause, whole=outcome.whole, newest=not named)
             found.append(expiry_facts(self.target, copy, tonight, lambda: self.run.proofs))
         if broken is not None and expiry_spares(found, self.run.clock(), only_bad=True).passed:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore_drill.errors import RestoreDrillError
-from restore_drill.registry import store_of
+from restore_drill.registry import store_class
 from restore_drill.repositories.claims import Claims
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _look(
     store: Store | None = None
     try:
         settings = copies[0][1].settings
-        store = store_of(settings.url.partition(":")[0].lower())(settings)
+        store = store_class(settings.url)(settings)
         found.where = store.where()
         _list(store, Claims(copies), _inside(url, [*places, plan.state.url, _as_url(plan.reports)]), found)
     except RestoreDrillError as problem:

@@ -70,7 +70,7 @@ def test_run_that_is_ended_leaves_nothing_after_the_next(
     started = project.start()
     started.until(lambda: engines_own(project), "a container was made")
     started.send(number)
-    started.process.wait(60)
+    started.process.wait(300)
     if number is signal.SIGTERM:
         assert (engines_own(project), project.left) == ([], [])
     project.run("-k", "good")

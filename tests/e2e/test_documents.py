@@ -49,7 +49,7 @@ class Demo:
         variables = {**os.environ, "PATH": path, "PYTHONPATH": str(self.checkout / "src")}
         done = subprocess.run(
             ["bash", "-c", command],
-            cwd=self.checkout, env=variables, capture_output=True, text=True, timeout=120, check=False,
+            cwd=self.checkout, env=variables, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == status, f"$ {command}\n{done.stdout}{done.stderr}"
         return [" ".join(line.split()[:2]) for line in done.stdout.splitlines()]

@@ -102,7 +102,7 @@ def test_two_runs_at_once_tell_of_a_killed_one_once(tmp_path: Path) -> None:
     gates.open()
     (project.root / "drills" / "conftest.py").unlink()
     together = [project.start("-k", f"db-{number}", "--reports-dir", f"reports-{number}") for number in range(2)]
-    assert [each.process.wait(120) for each in together] == [0, 0], (
+    assert [each.process.wait(300) for each in together] == [0, 0], (
         "that an earlier run was killed is not their failure"
     )
     found = [entry.evidence for entry in entries(project)]

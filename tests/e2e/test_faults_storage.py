@@ -429,7 +429,7 @@ def unreachable(tmp_path_factory: pytest.TempPathFactory, cloud: S3Server) -> Ou
     project = Project(tmp_path_factory.mktemp("unreachable") / "project")
     proxy = FaultProxy(cloud.address)
     server = (cloud.client(), cloud.endpoint)
-    fast = {"read_deadline": "1s", "connect_deadline": "1s", "retries": 0}
+    fast = {"read_deadline": "5s", "connect_deadline": "5s", "retries": 0}
     project.cloud("stalls", proxy.endpoint, **fast)
     project.cloud("refuses", f"http://127.0.0.1:{free_ports(1)[0]}", **fast)
     project.cloud("no-bucket", cloud.endpoint, bucket="nowhere", **fast)

@@ -13,6 +13,8 @@ from tests.support.hostile import PERSON, Bait, backups, laid_out, volumes
 from tests.support.leftovers import EngineView, Processes, watched
 from tests.support.project import Outcome, Project, until
 
+#: The first test of a worker waits for all runs of its fixture.
+pytestmark = pytest.mark.timeout(1200)
 _PROGRAMS = ("initdb", "postgres", "psql", "pg_amcheck", "mariadbd", "mariadb", "redis-server")
 _TOKEN = "token-of-the-canary"
 #: Seconds that a run may take; never waited for when all is well.

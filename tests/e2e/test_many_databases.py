@@ -151,7 +151,7 @@ def test_a_run_in_containers_that_is_ended_half_way_leaves_nothing(
         assert (len(engine.ours("container")), len(engine.ours("volume"))) == (4, 1)
         with watched(run.process.pid) as seen:
             run.send(number, group=True)
-            run.process.wait(60)
+            run.process.wait(_LONG)
     if after == "clean":
         cleaned = project.command("clean", "--work-dir", str(project.work))
         assert cleaned.returncode == 0, cleaned.stderr
@@ -167,7 +167,7 @@ def test_a_killed_run_in_directories_leaves_nothing_after_the_next(in_directorie
     first = ("plain-good", "custom-good", "mariadb-good", "redis-good")
     with _at_their_gates(project, *first) as run, watched(run.process.pid) as seen:
         run.send(signal.SIGKILL, group=True)
-        run.process.wait(60)
+        run.process.wait(_LONG)
     assert {name for line in seen.lines for name in (b"mariadbd", b"redis-server", b"postgres") if name in line}
     assert project.left
     assert project.run("-k", "redis-good").status == 0

@@ -15,6 +15,8 @@ from tests.support.contents import Change, shop, sql
 from tests.support.estate import Outcome, Project
 from tests.support.matrix import Site
 
+#: The first test of a worker waits for all runs of its fixture.
+pytestmark = pytest.mark.timeout(1200)
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 #: 02:00 in the first night; everybody drills at 06:00.
 _FIRST = datetime(2026, 3, 2, 2, tzinfo=UTC)

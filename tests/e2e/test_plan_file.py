@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,11 +150,5 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "scale.md"
 
 def test_the_page_on_scale_is_followed(planned: Planned) -> None:
     """Its figures are recomputed by tests/unit/test_scale.py."""
-    project = planned.project
-    programs = {"pytest": "-m pytest -p restore_drill.pytest_plugin", "restore-drill": "-m restore_drill"}
-    for name, module in programs.items():
-        project.file(f"bin/{name}", f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n').chmod(0o755)
-    variables = project._environment()
-    variables["PATH"] = f"{project.root / 'bin'}{os.pathsep}{variables['PATH']}"
-    followed = follow(DOCUMENT, project.root, variables)
+    followed = follow(DOCUMENT, planned.project.root, planned.project.programs())
     assert [command.split()[0] for command in followed] == ["restore-drill", "pytest"]

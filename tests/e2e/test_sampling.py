@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,14 +15,16 @@ from typing import Any
 
 import pytest
 from tests.support.documents import follow
+from tests.support.installed import ROOT, environment
 from tests.support.project import Outcome, Project, database
 
-import restore_drill
 from restore_drill.cli import main
 from restore_drill.older import LIMIT
 from restore_drill.sampling import Sampling, choose, detection
 
-_PAGE = Path(__file__).parents[2] / "docs" / "sampling.md"
+#: The first test of a worker waits for all runs of its fixture.
+pytestmark = pytest.mark.timeout(1200)
+_PAGE = ROOT / "docs" / "sampling.md"
 _SEED = 7
 #: Older snapshots of each target that has any, and of the vault.
 _OLDER, _KEPT = 6, 2
@@ -41,6 +41,7 @@ class Weeks:
         drawn: The ids that the first run must draw of ``good``.
         damaged: The id of the older snapshot of ``worn`` that rotted, in the store and in its mirror.
         before: What was known of ``good`` after the first run.
+        seconds: What was remembered then of how long a drill of each target takes.
     """
 
     project: Project
@@ -54,6 +55,7 @@ class Weeks:
     refused: tuple[int, str] = (0, "")
     accepted: tuple[int, str] = (0, "")
     before: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     status: tuple[int, str] = (0, "")
     status_mended: tuple[int, str] = (0, "")
@@ -110,6 +112,7 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Weeks:
     found = Weeks(project, _rot(project), _drawn(project, "good"))
     found.first = project.run("--snapshots=sample:2", f"--sample-seed={_SEED}")
     found.before = found.known()
+    found.seconds = json.loads((project.root / "state" / "durations.json").read_bytes())
     found.all = project.run("--snapshots=all")
     found.after = found.known()
     found.status = _command(project, "status")
@@ -152,6 +155,14 @@ def _slots(run: Outcome, target: str) -> dict[str, Mapping[str, Any]]:
 
 
 # --- what is drawn ----------------------------------------------------------------------------------------------------
+
+
+def test_a_drill_takes_as_long_as_its_newest_snapshot(weeks: Weeks) -> None:
+    """Plans and costs reckon with it, and count older snapshots by themselves."""
+    cases = [each for each in weeks.first.junit.iter("testcase") if "/good/" in each.get("name")]
+    newest = [float(each.get("time")) for each in cases if "~" not in each.get("name")]
+    assert 0 < len(newest) < len(cases)
+    assert weeks.seconds["good"] == pytest.approx(sum(newest), abs=0.001 * len(newest))
 
 
 def test_the_seed_draws_what_anybody_can_draw_again(weeks: Weeks) -> None:
@@ -309,16 +320,7 @@ def test_reports_tell_older_snapshots_apart(weeks: Weeks) -> None:
 def test_the_page_can_be_followed(tmp_path: Path, require_program: Callable[[str], str]) -> None:
     for program in ("sqlite3", "sha256sum", "jq"):
         require_program(program)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, module in (("pytest", "pytest -p restore_drill.pytest_plugin"), ("restore-drill", "restore_drill")):
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
-        (programs / name).chmod(0o755)
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
-    path = f"{programs}:{os.environ['PATH']}"
-    source = str(Path(restore_drill.__file__).parents[1])
-    variables = {**kept, "PATH": path, "PYTHONPATH": source, "NO_COLOR": "1", "COLUMNS": "200"}
-    followed = follow(_PAGE, tmp_path, variables)
+    followed = follow(_PAGE, tmp_path, environment().variables)
     assert len([command for command in followed if command.startswith("pytest")]) == 2
 
 

@@ -81,12 +81,12 @@ _BROKEN = {"SHOP_BROKEN": "yes"}
     [
         (UPLOADS, {}, {}, ""),
         (
-            [number for number in UPLOADS if number != 7], {"within": "3s"}, {_QUERY: "failed", _BOOT: "failed"},
-            "the application answers with status 503, expected 200 and a certain text from port 8080 within 3 s",
+            [number for number in UPLOADS if number != 7], {"within": "10s"}, {_QUERY: "failed", _BOOT: "failed"},
+            "the application answers with status 503, expected 200 and a certain text from port 8080 within 10 s",
         ),
         (
-            UPLOADS, {"within": "3s", "environment": _BROKEN}, {_BOOT: "failed"},
-            "the application answers with status 500, expected 200 and a certain text from port 8080 within 3 s",
+            UPLOADS, {"within": "10s", "environment": _BROKEN}, {_BOOT: "failed"},
+            "the application answers with status 500, expected 200 and a certain text from port 8080 within 10 s",
         ),
     ],
     ids=["good", "a file is missing", "it is broken"],

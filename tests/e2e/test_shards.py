@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,14 +296,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "machine-formats.md"
 def test_the_document_is_followed(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", TARGETS)
     (project.root / "textfile").mkdir()
-    programs = {"pytest": "-m pytest -p restore_drill.pytest_plugin", "restore-drill": "-m restore_drill"}
-    for name, module in programs.items():
-        program = project.file(f"bin/{name}", f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
-        program.chmod(0o755)
-    variables = project._environment()
-    commands = follow(
-        DOCUMENT, project.root, {**variables, "PATH": f"{project.root / 'bin'}{os.pathsep}{variables['PATH']}"}
-    )
+    commands = follow(DOCUMENT, project.root, project.programs())
     assert sum(command.startswith("restore-drill merge") for command in commands) == 3
 
 

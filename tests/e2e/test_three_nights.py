@@ -22,6 +22,8 @@ from tests.support.contents import shop
 from tests.support.estate import BUCKET, Outcome, Project
 from tests.support.servers import KEYS, S3Server
 
+#: The first test of a worker waits for all runs of its fixture.
+pytestmark = pytest.mark.timeout(1200)
 FIRST = datetime(2026, 3, 2, 2, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 #: Everything that a run does is done at another time.

@@ -14,7 +14,7 @@ from tests.support.plans import planned_target
 
 from restore_drill.plan import PlannedCopy
 from restore_drill.policy.proofs import Proof
-from restore_drill.recovery.book import Drilled, Step
+from restore_drill.recovery.book import Drilled, WrittenStep
 from restore_drill.recovery.runbook import Runbook
 from restore_drill.recovery.stand_ins import STAND_INS
 
@@ -55,7 +55,7 @@ class Bench:
             (self.root / "bin" / name).write_text(script)
             (self.root / "bin" / name).chmod(0o755)
 
-    def run(self, steps: list[Step]) -> tuple[int, str]:
+    def run(self, steps: list[WrittenStep]) -> tuple[int, str]:
         """Do steps in one shell each, up to the first that fails; how many went well, and what the last one said."""
         return self.type([step.script() for step in steps])
 
@@ -73,7 +73,7 @@ class Bench:
         return len(scripts), ""
 
 
-def all_of(runbook: Runbook) -> list[Step]:
+def all_of(runbook: Runbook) -> list[WrittenStep]:
     return [*runbook.steps, *runbook.verification, *runbook.going_live]
 
 

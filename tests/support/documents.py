@@ -16,7 +16,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"(?:^|\n)`([^`\n]+)`\n\n?\Z")
-_LIMIT = 120
+_LIMIT = 300
 
 
 @dataclass(frozen=True)

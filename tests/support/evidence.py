@@ -34,6 +34,8 @@ _REACHED = {"located": "nothing", "fetched": "metadata", "checksum": "metadata",
             "restores": "full read"}  # fmt: skip
 
 _VERDICTS = ("passed", "failed", "error", "excepted")
+#: How long a drill takes.
+_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -86,32 +88,26 @@ def document(
         previous: By ``target/copy``: the end of the last whole drill.
         more: Takes the place of whole keys of the document.
     """
-    catalogued = _targets(targets)
-    drills = []
-    for target in catalogued:
-        for copy in target.copies:
-            key, at = f"{target.name}/{copy}", when + timedelta(seconds=10 * len(drills))
-            if selected is None or key in selected:
-                numbers = (measured or {}).get(key, {})
-                drill = _drill(target, copy, at, verdicts or {}, numbers, scope, exceptions)
-                drill |= {"retest_of": dict(retest_of[key])} if retest_of and key in retest_of else {}
-                drill |= {"due": _due(target, previous[key])} if previous and key in previous else {}
-                drills.append(drill)
-    across = [_across(target, verdicts or {}) for target in catalogued if selected is None]
+    catalogued, verdicts = _targets(targets), verdicts or {}
+    drills = _drills(
+        catalogued, when, selected=selected, verdicts=verdicts, measured=measured or {}, scope=scope,
+        exceptions=exceptions, retest_of=retest_of or {}, previous=previous or {},
+    )  # fmt: skip
+    across = [_across(target, verdicts) for target in catalogued if selected is None]
     cases = [case for part in (*drills, *across) for case in part["cases"]]
+    selection = _selection(catalogued, drills, len(cases))
     found = {
         "form": "restore-drill/evidence/2",
-        "run": {
-            "id": run or run_id(when),
-            "started": stamp(when),
-            "finished": stamp(when + timedelta(seconds=10 * len(drills) + 1)),
-            "estate": estate,
-            "operator": {"user": user, "host": "drills-1"},
-            **_surroundings(),
-            "ended": ended,
-            "selection": _selection(catalogued, drills, len(cases)),
-            **({"shard": {"index": shard[0], "total": shard[1], "plan": digest("plan")}} if shard else {}),
-        },
+        "run": _run(
+            when,
+            drills,
+            run=run or run_id(when),
+            ended=ended,
+            estate=estate,
+            user=user,
+            shard=shard,
+            selection=selection,
+        ),
         "catalogue": {"path": catalogue, "sha256": digest("catalogue")},
         "verdict": worst([*(case["verdict"] for case in cases), *(["error"] if problems or not cases else [])]),
         "problems": list(problems),
@@ -123,6 +119,60 @@ def document(
         "targets": across,
     }
     return {**found, **more}
+
+
+def _drills(
+    catalogued: Sequence[Target],
+    when: datetime,
+    *,
+    selected: Collection[str] | None,
+    verdicts: Verdicts,
+    measured: Mapping[str, Mapping[str, Any]],
+    scope: str,
+    exceptions: Sequence[Mapping[str, Any]],
+    retest_of: Mapping[str, Mapping[str, str]],
+    previous: Mapping[str, datetime],
+) -> list[dict[str, Any]]:
+    """The drills of the selected copies, one after the other."""
+    chosen = [
+        (f"{target.name}/{copy}", target, copy)
+        for target in catalogued
+        for copy in target.copies
+        if selected is None or f"{target.name}/{copy}" in selected
+    ]
+    drills = []
+    for number, (key, target, copy) in enumerate(chosen):
+        at = when + timedelta(seconds=_SECONDS * number)
+        drill = _drill(target, copy, at, verdicts, measured.get(key, {}), scope, exceptions)
+        drill |= {"retest_of": dict(retest_of[key])} if key in retest_of else {}
+        drill |= {"due": _due(target, previous[key])} if key in previous else {}
+        drills.append(drill)
+    return drills
+
+
+def _run(
+    when: datetime,
+    drills: Sequence[Mapping[str, Any]],
+    *,
+    run: str,
+    ended: str,
+    estate: str,
+    user: str,
+    shard: tuple[int, int] | None,
+    selection: Mapping[str, int],
+) -> dict[str, Any]:
+    """The run itself: when, by whom, where, how much."""
+    return {
+        "id": run,
+        "started": stamp(when),
+        "finished": stamp(when + timedelta(seconds=_SECONDS * len(drills) + 1)),
+        "estate": estate,
+        "operator": {"user": user, "host": "drills-1"},
+        **_surroundings(),
+        "ended": ended,
+        "selection": dict(selection),
+        **({"shard": {"index": shard[0], "total": shard[1], "plan": digest("plan")}} if shard else {}),
+    }
 
 
 def _surroundings() -> dict[str, Any]:
@@ -340,8 +390,8 @@ def _drill(
         **({"owner": target.owner} if target.owner else {}),
         "engine": target.engine,
         "started": stamp(at),
-        "finished": stamp(at + timedelta(seconds=10)),
-        "seconds": 10.0,
+        "finished": stamp(at + timedelta(seconds=_SECONDS)),
+        "seconds": float(_SECONDS),
         "why": {"rule": "newest", "sample": 1, "seed": None, **({"population": 12} if located else {})},
         "objectives": _objectives(target),
         "achieved": _achieved(at, taken, measured, located, restored),
@@ -414,7 +464,7 @@ def _isolation() -> dict[str, Any]:
 
 
 def _disposal(at: datetime) -> dict[str, Any]:
-    return {"at": stamp(at + timedelta(seconds=10)), "confirmed": ["its directory is gone"], "left": 0}
+    return {"at": stamp(at + timedelta(seconds=_SECONDS)), "confirmed": ["its directory is gone"], "left": 0}
 
 
 def _stages(

@@ -19,6 +19,7 @@ from restore_drill.checks.integrity import IntegrityCheck
 from restore_drill.content import Content
 from restore_drill.drill import Drill
 from restore_drill.target_drill import TargetDrill
+from restore_drill.transferring import Transferring
 
 _GATES = Path({gates!r})
 _STAGE = {stage!r}
@@ -35,13 +36,17 @@ def _wait(target):
         time.sleep(0.01)
 
 
+def _target(part):
+    return getattr(part, "_drill", part).target.name
+
+
 def _before(owner, name):
     real = getattr(owner, name)
 
     def method(self, *arguments):
         if not hasattr(self, "_waited"):
             self._waited = True
-            _wait(self.target.name)
+            _wait(_target(self))
         return real(self, *arguments)
 
     setattr(owner, name, method)
@@ -52,7 +57,7 @@ def _after(owner, name):
 
     def method(self, *arguments):
         result = real(self, *arguments)
-        _wait(self.target.name)
+        _wait(_target(self))
         return result
 
     setattr(owner, name, method)
@@ -61,7 +66,7 @@ def _after(owner, name):
 if _STAGE == "locate":
     _before(Drill, "_locate")
 elif _STAGE == "fetch":
-    _after(Drill, "_transfer")
+    _after(Transferring, "fetch")
 elif _STAGE == "restore":
     _after(Drill, "_restore")
 elif _STAGE == "content":

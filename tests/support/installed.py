@@ -51,7 +51,7 @@ def copy_sources(directory: Path) -> Path:
 def build(directory: Path, kind: str, sources: Path) -> Path:
     """Build a ``wheel`` or an ``sdist`` into a directory."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", directory]
-    subprocess.run(command, cwd=sources, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=sources, check=True, capture_output=True, timeout=300)
     (built,) = directory.glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return built
 
@@ -85,7 +85,7 @@ class Environment:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True, timeout=60)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True, timeout=300)
         (libraries,) = directory.glob("lib/python*/site-packages")
         # A directory named here is searched, but what it says itself (editable installations) is not read.
         (libraries / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
@@ -109,7 +109,7 @@ class Environment:
         """Run a program, and expect an exit status."""
         done = subprocess.run(
             [self.directory / "bin" / command[0], *command[1:]],
-            cwd=cwd, env={**self.variables, **variables}, capture_output=True, text=True, timeout=120, check=False,
+            cwd=cwd, env={**self.variables, **variables}, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert status in (None, done.returncode), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

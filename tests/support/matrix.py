@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+import pytest
 from tests.support.contents import sha256
 from tests.support.estate import Outcome, Project
 from tests.support.places import Bucket, Disk, Place
@@ -332,6 +333,9 @@ def _told(run: Outcome, target: str) -> str:
 
 class FaultMatrix:
     """The tests of a module's rows; the fixtures come from the end-to-end tests' ``conftest.py``."""
+
+    #: The first test of a worker waits for all runs of the matrix.
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.timeout(1200)
 
     def test_exactly_the_named_case_bears_the_fault(self, matrix: Matrix, row: Row) -> None:
         matrix.check(row)

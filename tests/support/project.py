@@ -37,7 +37,7 @@ _SOURCE = str(Path(restore_drill.__file__).parents[1])
 _SCHEMA = Path(__file__).parents[2] / "docs" / "junit.xsd"
 STANDARD = '"""The standard cases."""\n\nfrom restore_drill.standard_cases import *  # noqa: F403\n'
 #: Seconds that a run may take before the test gives up on it; never waited for when all is well.
-PATIENCE = 120.0
+PATIENCE = 300.0
 #: The cases of one copy of a target as :class:`Project` writes it, in order.
 CASES = (
     "located", "rpo", "gap", "fetched", "checksum", "unpacks", "restores", "rto",
@@ -384,6 +384,13 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         path = os.pathsep.join(filter(None, [_SOURCE, kept.get("PYTHONPATH", "")]))
         return {**without_credentials(kept), "PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200", **self.environment}
+
+    def programs(self) -> dict[str, str]:
+        """The environment of a shell that finds ``pytest`` and ``restore-drill``, as they are in the checkout."""
+        for name, module in (("pytest", "pytest -p restore_drill.pytest_plugin"), ("restore-drill", "restore_drill")):
+            self.file(f"bin/{name}", f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n').chmod(0o755)
+        environment = self._environment()
+        return {**environment, "PATH": f"{self.root / 'bin'}{os.pathsep}{environment['PATH']}"}
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 

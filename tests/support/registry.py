@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-READY_DEADLINE = 30.0
+READY_DEADLINE = 60.0
 #: Who may pull where a password is asked for.
 USER, PASSWORD = "reader", "correct-horse-4711"
 _LABEL = "restore-drill.tests.registry"

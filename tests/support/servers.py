@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -33,6 +35,8 @@ from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
 
 READY_DEADLINE = 60.0
+#: Below those that Linux gives to outgoing connections, one of which would take a port before its server does.
+_PORTS = range(15_000, 32_000)
 KEYS = {
     "admin": ("ADMINKEY12345678", "admin-secret-5f1c"),
     "reader": ("READERKEY1234567", "reader-secret-83bd"),
@@ -194,14 +198,12 @@ def moto(directory: Path) -> Iterator[S3Server]:
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    found: set[int] = set()
+    while len(found) < count:
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", random.SystemRandom().choice(_PORTS)))
+            found.add(one.getsockname()[1])
+    return list(found)
 
 
 def _first_that_answers(start: Callable[[], S3Server], attempts: int = 3) -> S3Server:

@@ -40,6 +40,28 @@ def test_only_what_is_named_or_harmless_stays() -> None:
     assert (found.environment, found.removed) == (("PASSPHRASE",), 5)
 
 
+#: As pipelines, terminals and programs set them.
+HARMLESS = [
+    "PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR", "DOCKER_HOST", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_ALL",
+    "LC_TIME", "TZ", "TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "PYTHON", "PYTHONPATH",
+    "PYTHONHASHSEED", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "CI", "CI_NODE_INDEX", "CI_NODE_TOTAL", "CI_JOB_URL",
+    "CI_COMMIT_SHA", "JOB_COMPLETION_INDEX", "BUILD_URL", "GIT_COMMIT", "GITHUB_RUN_ID", "GITHUB_SERVER_URL",
+    "GITHUB_REPOSITORY", "GITHUB_SHA", "GITHUB_STEP_SUMMARY",
+]  # fmt: skip
+ALIKE = [
+    "path", "XPATH", "PATHS", "MY_PATH", "LC_", "LC", "PYTEST_", "PYTEST", "PYTHON_TOKEN", "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD", "CI_NODE", "JOB", "BUILD_TOKEN", "GIT_TOKEN", "GITHUB_", "GITHUB_TOKEN", "GITHUB_SHAX",
+    "DOCKER_AUTH_CONFIG", "DOCKER_HOST_KEY", "USERNAME", "XDG_RUNTIME_DIR",
+]  # fmt: skip
+
+
+def test_what_finds_programs_and_names_the_job_stays_and_nothing_that_is_called_alike() -> None:
+    environment = dict.fromkeys([*HARMLESS, *ALIKE], "x")
+    _, found = begin(plan(environment=[]), environment)
+    assert environment.keys() - {"HOME", "AWS_EC2_METADATA_DISABLED"} == set(HARMLESS)
+    assert found.removed == len(ALIKE)
+
+
 def test_an_escrowed_key_takes_the_place_of_the_vaults_and_settings_stay() -> None:
     escrow = {"openssl": {"password": "env:SAFE"}}
     found, how = begin(plan(decrypt=escrow), {})

@@ -119,7 +119,9 @@ def test_what_powershell_redirects_is_read_back() -> None:
         decode(f"{SHA256}\r\n".encode("utf-16")[:-1])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(name=NAMES, tag=st.booleans())
 def test_any_name_survives(name: str, tag: bool, tmp_path: Path, require_program: Callable[[str], str]) -> None:
     path = tmp_path / name

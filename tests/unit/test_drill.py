@@ -20,6 +20,7 @@ from restore_drill.drill import Drill, StageBroken
 from restore_drill.engines.sqlite import SqliteEngine
 from restore_drill.errors import BackupFailed, CouldNotVerify, DeadlineExceeded
 from restore_drill.evidence.record import read
+from restore_drill.handover import adopt, complete
 from restore_drill.model import Stage, Verdict
 from restore_drill.plan import PlannedCase, PlannedTarget
 from restore_drill.repositories.objects import ObjectRepository
@@ -153,7 +154,7 @@ def test_the_process_that_read_a_backup_serves_others_only_if_that_was_beyond_su
     cases = sorted(
         (case for case in whole.target.cases() if case.case in ("integrity", "rows")), key=lambda case: case.case
     )
-    drill.complete(cases, Stage.RESTORE)
+    complete(drill, cases, Stage.RESTORE)
     assert _spare(drill) is waits
     if isinstance(drill.disposal, Disposal) and drill.disposal.kept:
         assert Path(drill.disposal.kept).is_dir()
@@ -166,14 +167,14 @@ def test_bytes_that_are_not_the_pinned_ones_are_not_beyond_suspicion_whatever_wa
     from restore_drill.history import DrillSummary
 
     first = make(frozen=True).drill("nas")
-    first.complete([], Stage.FETCH)
+    complete(first, [], Stage.FETCH)
     assert _spare(first)
     artifact = first.transfer().artifacts[0]
     summary = DrillSummary("r", "s", "k", 1.0, 2.0, True, pins={artifact["key"]: artifact["sha256"]}, content_bytes=1)
     first.run.history.record("orders-db", "nas", summary)
     job.put(NOW - HOUR, database(5))
     again = make(frozen=True).drill("nas")
-    again.complete([], Stage.FETCH)
+    complete(again, [], Stage.FETCH)
     assert again.transfer().broken.keys() == {Stage.VERIFY}
     assert not _spare(again)
 
@@ -184,7 +185,7 @@ def test_a_process_that_a_users_own_case_reached_serves_nobody_else(
     whole = make()
     drill = whole.drill("nas")
     drill.cases = drill.cases | {PlannedCase("orders-db", "nas", "own", "test_mine")}
-    drill.complete([], Stage.RESTORE)
+    complete(drill, [], Stage.RESTORE)
     assert not _spare(drill)
 
 
@@ -208,10 +209,10 @@ def test_nothing_is_looked_up_meanwhile_where_looking_took_long(
 ) -> None:
     looked: list[str] = []
     for quick, expected in ((1e-9, []), (60.0, ["nas"])):
-        monkeypatch.setattr("restore_drill.drill._QUICK", quick)
+        monkeypatch.setattr("restore_drill.handover._QUICK", quick)
         whole = make()
         cases = [case for case in whole.target.cases() if case.case == "rows"]
-        whole.drill("nas").complete(cases, Stage.RESTORE, looked.append)
+        complete(whole.drill("nas"), cases, Stage.RESTORE, looked.append)
         assert looked == expected
 
 
@@ -458,8 +459,8 @@ def test_a_snapshot_to_compare_with_may_be_damaged(
 def test_a_snapshot_to_compare_with_may_vanish(job: Objects, make: Callable[..., TargetDrill], tmp_path: Path) -> None:
     drill = make().drill("nas")
     with pytest.raises(CouldNotVerify, match="vanished since it was listed"):
-        drill.compare(NOW - 9 * HOUR)
-    assert drill.compare(NOW - HOUR).payloads[0].digest == hashlib.sha256(database()).hexdigest()
+        drill.transferring.compare(NOW - 9 * HOUR)
+    assert drill.transferring.compare(NOW - HOUR).payloads[0].digest == hashlib.sha256(database()).hexdigest()
 
 
 def test_a_copy_counts_when_its_own_whole_drill_passed(
@@ -525,7 +526,7 @@ def test_a_stage_without_a_record_is_as_good_as_not_measured(
 ) -> None:
     whole = make()
     (whole.run.directory / "facts" / f"{os.getpid()}.jsonl").mkdir(parents=True)
-    results = whole.drill("nas").complete([], Stage.RESTORE)
+    results = complete(whole.drill("nas"), [], Stage.RESTORE)
     assert results.stages == {} and results.broken is not None
     stage, problem = results.broken
     assert stage is Stage.LOCATE and "what was measured cannot be recorded: Is a directory" in str(problem)
@@ -542,9 +543,9 @@ def test_an_end_without_a_record_passes_for_nobody(
     if not room:
         os.close(elsewhere.record._file._descriptor)
         elsewhere.record._file._descriptor = os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)
-    results = elsewhere.complete([], Stage.RESTORE)
+    results = complete(elsewhere, [], Stage.RESTORE)
     assert (results.unrecorded is None) is room
-    here.adopt(results)
+    adopt(here, results)
     if room:
         here.finish()
         assert here.located() and here.restore_facts()

@@ -31,8 +31,9 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "runs": frozenset({"ahead", "chronicle", "lifecycle"}),
     "one target": frozenset({"target_drill"}),
     "several drills together": frozenset({"sets"}),
+    "a drill of another process": frozenset({"handover"}),
     "one drill": frozenset({"drill"}),
-    "its content": frozenset({"content"}),
+    "its parts": frozenset({"content", "drill_sandboxes", "transferring"}),
     "going back by the book": frozenset({"recovery"}),
     "which snapshot": frozenset({"drawing", "locate"}),
     "what a run shares": frozenset({"break_glass", "retaining", "run", "uncovered"}),
@@ -72,6 +73,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "runbooks",
             "sampling",
             "sharding",
+            "statements",
         }
         | {"disk", "printable", "secrets", "sops", "sevenzips", "unpackers", "whole_files", "zips"}
     ),
@@ -102,8 +104,10 @@ KNOWS_MORE = {
     ("ahead", "sandboxes.launcher"),
     ("locate", "repositories.selection"),
     ("drawing", "repositories.selection"),
-    # What stands beside an artifact is called after it.
+    # What stands beside an artifact is called after it, and so is what comes out of it.
     ("recovery.artifacts", "repositories.names"),
+    ("recovery.guessing", "repositories.names"),
+    ("recovery.opening", "repositories.names"),
     # What belongs to a copy is told by the names that its repository looks for.
     ("uncovered", "repositories.claims"),
     # What a digest is looked for as, and what a name is without its encodings, discovery must not tell otherwise.

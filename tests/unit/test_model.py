@@ -36,6 +36,23 @@ def test_a_snapshot_sums_its_artifacts() -> None:
     assert Snapshot(TAKEN, (first, Artifact("dir/", -1, 1.0))).size == -1
 
 
+@pytest.mark.parametrize(
+    ("resolution", "written", "moment"),
+    [
+        (timedelta(seconds=1), timedelta(minutes=5), timedelta(0)),
+        (timedelta(days=1), timedelta(hours=3), timedelta(hours=3)),
+        (timedelta(days=1), timedelta(days=9), timedelta(days=1)),
+        (timedelta(days=1), timedelta(hours=-1), timedelta(0)),
+    ],
+    ids=["its name tells it", "its name tells the day", "copied later", "written before it was taken"],
+)
+def test_the_moment_of_a_snapshot_is_refined_within_what_its_name_leaves_open(
+    resolution: timedelta, written: timedelta, moment: timedelta
+) -> None:
+    snapshot = Snapshot(TAKEN, (Artifact("x", 1, (TAKEN + written).timestamp()),), resolution=resolution)
+    assert snapshot.moment == (TAKEN + moment).timestamp()
+
+
 def test_only_a_pass_is_a_pass() -> None:
     assert Finding().passed
     assert [Finding(verdict).passed for verdict in Verdict] == [True, False, False, False]

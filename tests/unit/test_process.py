@@ -82,7 +82,7 @@ open({str(note)!r}, "w").write(str(child.pid))
 time.sleep(1000)
 """
     with pytest.raises(DeadlineExceeded):
-        python(code, deadline=2)
+        python(code, deadline=5)
     assert _is_gone(int(note.read_text()))
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restore_drill.quantities import (
+    as_instant,
     format_duration,
     format_instant,
     format_percentage,
@@ -160,6 +161,11 @@ def test_a_percentage_is_read_as_a_share(text: str, share: float) -> None:
 def test_what_is_no_percentage_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="percentage"):
         parse_percentage(text)
+
+
+def test_instants_are_written_for_programs() -> None:
+    assert as_instant(1795312859.9) == "2026-11-22T02:00:59Z"
+    assert as_instant(0) == "1970-01-01T00:00:00Z"
 
 
 def test_percentages_and_instants_are_written_for_people() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from restore_drill import registry
 from restore_drill.errors import CouldNotVerify, UsageProblem
-from restore_drill.registry import BUILT_IN, load, names
+from restore_drill.registry import BUILT_IN, load, names, store_class
+from restore_drill.stores.local import LocalStore
+from restore_drill.stores.s3 import S3Store
 
 Register = Callable[..., None]
 
@@ -59,6 +61,23 @@ def test_a_third_party_is_known_and_never_hides_what_is_built_in(register: Regis
     assert names("engines") == [*registry.BUILT_IN["engines"], "mumps"]
     assert load("engines", "mumps").name == "mumps"
     assert load("engines", "sqlite").__module__ == "restore_drill.engines.sqlite"
+
+
+def test_urls_name_their_store_by_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store_class("file:///srv") is LocalStore
+    assert store_class("s3://bucket") is S3Store
+    with pytest.raises(UsageProblem, match="nothing called 'mirrors'"):
+        store_class("mirrors://there")
+
+    class Mirror:
+        schemes = ("mirror", "mirrors")
+
+    known = registry.load
+    monkeypatch.setattr(registry, "names", lambda plug: [*registry.BUILT_IN[plug], "mirror"])
+    monkeypatch.setattr(registry, "load", lambda plug, name: Mirror if name == "mirror" else known(plug, name))
+    assert store_class("mirrors://there") is Mirror
+    with pytest.raises(UsageProblem, match="nothing called 'elsewhere'"):
+        store_class("elsewhere://there")
 
 
 def test_a_missing_library_says_what_installs_it(register: Register, monkeypatch: pytest.MonkeyPatch) -> None:

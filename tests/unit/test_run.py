@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from tests.support.plans import plan_of, planned_copy, planned_target
 
-from restore_drill import registry
 from restore_drill.choosing import Choice
-from restore_drill.errors import CouldNotVerify, UsageProblem
-from restore_drill.run import Run, RunOptions, Silent, new_run_id, store_class
+from restore_drill.errors import CouldNotVerify
+from restore_drill.run import Run, RunOptions, Silent, new_run_id
 from restore_drill.stores.local import LocalStore
-from restore_drill.stores.s3 import S3Store
 
 
 def made(tmp_path: Path, **options: Any) -> Run:
@@ -79,23 +77,6 @@ def test_nobody_needs_to_watch() -> None:
     silent.advance(5)
     silent.end()
     assert vars(silent) == {}
-
-
-def test_urls_name_their_store_by_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert store_class("file:///srv") is LocalStore
-    assert store_class("s3://bucket") is S3Store
-    with pytest.raises(UsageProblem, match="nothing called 'mirrors'"):
-        store_class("mirrors://there")
-
-    class Mirror:
-        schemes = ("mirror", "mirrors")
-
-    known = registry.load
-    monkeypatch.setattr(registry, "names", lambda plug: [*registry.BUILT_IN[plug], "mirror"])
-    monkeypatch.setattr(registry, "load", lambda plug, name: Mirror if name == "mirror" else known(plug, name))
-    assert store_class("mirrors://there") is Mirror
-    with pytest.raises(UsageProblem, match="nothing called 'elsewhere'"):
-        store_class("elsewhere://there")
 
 
 def test_a_plan_knows_its_targets_by_name() -> None:

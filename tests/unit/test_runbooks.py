@@ -115,6 +115,28 @@ def test_a_section_ends_with_the_next_heading_of_its_level() -> None:
         runbooks.parse(document + "\n## Two\n", "Two")
 
 
+@pytest.mark.parametrize(
+    ("document", "steps", "told"),
+    [
+        (
+            "> ## Restore\n>\n> ```sh\n> echo a b\n> ```\n\n1. `cp c d`\n",
+            [],
+            [(4, "a block in a quotation")],
+        ),
+        ("1. ## Restore\n\n   Now `cp a b`.\n\n2. And `cp c d`.\n", [(3, "cp a b")], []),
+        ("- ## Restore\n\n  ```sh\n  cp a b\n  ```\n\n  Not `cp e f`.\n\n```sh\ncp c d\n```\n", [(4, "cp a b")], []),
+        ("> 1. ## Restore\n>\n>    Not `cp a b`.\n>\n> 2. Nor `cp c d`.\n", [], []),
+    ],
+    ids=["quotation", "numbered", "bulleted", "numbered in a quotation"],
+)
+def test_a_section_ends_with_what_it_stands_in(
+    document: str, steps: list[tuple[int, str]], told: list[tuple[int, str]]
+) -> None:
+    found = runbooks.parse(document, "Restore")
+    assert [(step.line, step.code) for step in found.steps] == steps
+    assert [(each.line, each.why) for each in found.unexecuted] == told
+
+
 def test_a_document_that_cannot_be_read(tmp_path: Path) -> None:
     rule = cast("Any", None)
     with pytest.raises(ValueError, match=r"'x\.md' cannot be read: No such file"):

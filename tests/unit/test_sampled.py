@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from restore_drill import sampled
 from restore_drill.errors import CouldNotVerify
 from restore_drill.history import DrillSummary, History
-from restore_drill.state import DirectoryState
+from restore_drill.state import Change, DirectoryState
 
 NOW = 1_795_400_000.0
 
@@ -59,6 +62,32 @@ def test_it_outlives_the_short_list_of_the_history(history: History) -> None:
     for number in range(70):
         history.record("orders", "nas", _newest(f"n{number}", at=NOW + number))
     assert "first" in sampled.known(history, "orders")["nas"]
+
+
+def test_a_document_is_read_once_and_what_another_run_wrote_meanwhile_stays(history: History, tmp_path: Path) -> None:
+    history.record("orders", "nas", _newest("a", at=NOW + 5))
+
+    class Meanwhile(DirectoryState):
+        """Another run drills the same snapshot, and another one, just before this one writes."""
+
+        reads: ClassVar[Counter[str]] = Counter()
+
+        def read(self, name: str) -> bytes | None:
+            self.reads[name] += 1
+            return super().read(name)
+
+        def update_many(self, changes: Mapping[str, Change]) -> None:
+            if not (tmp_path / "sampled").exists():
+                sampled.record(history, {"orders": {"nas": {"a": _entry(NOW - 5), "b": _entry(NOW)}}})
+            super().update_many(changes)
+
+    mine = History(Meanwhile(tmp_path))
+    sampled.record(mine, {"orders": {"nas": {"c": _entry(NOW)}}})
+    assert Meanwhile.reads["sampled/orders.json"] == 1
+    known = sampled.known(history, "orders")["nas"]
+    assert (known["a"]["at"], known["b"]["at"], known["c"]["at"]) == (NOW + 5, NOW, NOW)
+    kept = json.loads((tmp_path / "sampled" / "orders.json").read_bytes())["copies"]["nas"]
+    assert kept["a"]["at"] == NOW + 5, "of two drills of one snapshot the later counts"
 
 
 def test_the_history_is_not_moved(history: History, tmp_path: Path) -> None:

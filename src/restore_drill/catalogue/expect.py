@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema
 
 from restore_drill.catalogue.fields import (
     Answer,
+    CaseName,
     Day,
     Duration,
     Many,
@@ -18,7 +19,6 @@ from restore_drill.catalogue.fields import (
     Options,
     Part,
     Percentage,
-    Phrase,
     RelativeName,
     Size,
     Slug,
@@ -124,10 +124,7 @@ class RowRules(Part):
 class QueryRule(Part):
     """A question with a known answer."""
 
-    name: Phrase = Field(
-        description="Name in reports and node ids, where hyphens stand for its spaces.",
-        examples=["every item has an order"],
-    )
+    name: CaseName = Field(examples=["every item has an order"])
     sql: Text = Field(
         description="One read-only statement; the first value of the first row is the answer.",
         examples=["select count(*) from items where order_id not in (select id from orders)"],

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -67,6 +68,22 @@ def with_short_form(schema: CoreSchema, handler: GetJsonSchemaHandler, *short: J
             written[key] = whole.pop(key)
     written["anyOf"] = [*short, whole]
     return reference
+
+
+class Worded(Part):
+    """A mapping that may also be written as the text of one of its fields."""
+
+    in_a_word: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_a_word(cls, value: Any) -> Any:
+        return {cls.in_a_word: value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The text alone is enough."""
+        return with_short_form(schema, handler, {"type": "string", "minLength": 1})
 
 
 def _duration(value: Any) -> timedelta:
@@ -232,6 +249,8 @@ Slug = Annotated[str, PlainValidator(_slug), _text_schema(SLUG, "orders-db")]
 Phrase = Annotated[
     str, PlainValidator(_phrase), _text_schema(r"^\s*[A-Za-z0-9][A-Za-z0-9_.\s-]*$", "every item has an order")
 ]
+#: What a case is called of which a target or a set has several.
+CaseName = Annotated[Phrase, Field(description="Name in reports and node ids, where hyphens stand for its spaces.")]
 Day = Annotated[
     date,
     PlainValidator(_day),

@@ -40,13 +40,12 @@ def _check_holds(draft: Draft, loc: Loc, target: Mapping[str, Any]) -> None:
 
 
 def _expiries(target: Mapping[str, Any]) -> Iterator[tuple[Loc, Mapping[str, Any], Mapping[str, Any]]]:
-    """Where each expiry is written, what it says, and the retention that it meets."""
-    general = mapping(target.get("retention"))
-    if target.get("expiry"):
-        yield (), mapping(target["expiry"]), general
+    """Where each copy's expiry is written, what it says, and the retention that it meets: paired as a plan does it."""
     for name, copy in copies(target):
-        if copy.get("expiry"):
-            yield ("copies", name), mapping(copy["expiry"]), mapping(copy.get("retention")) or general
+        own = copy.get("expiry")
+        if expiry := mapping(own or target.get("expiry")):
+            where = ("copies", name) if own else ()
+            yield where, expiry, mapping(copy.get("retention") or target.get("retention"))
 
 
 def _check_expiry(

@@ -6,13 +6,10 @@ import os.path
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field
 
-from restore_drill.catalogue.fields import Duration, Endpoint, Options, Part, Secret, Slug, Text, with_short_form
+from restore_drill.catalogue.fields import Duration, Endpoint, Options, Part, Secret, Slug, Text, Worded
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -91,20 +88,11 @@ class StoreModel(Address):
     )
 
 
-class StateModel(Address):
+class StateModel(Address, Worded):
     """Where baselines are kept. A string is its url."""
 
+    in_a_word = "url"
     url: Text = Field(description="A directory (file:path) or s3://bucket/prefix.", examples=["s3://acme-drills/state"])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The url alone is enough."""
-        return with_short_form(schema, handler, {"type": "string", "minLength": 1})
 
 
 def local_root(url: str, base: Path) -> Path | None:

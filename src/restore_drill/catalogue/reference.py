@@ -58,7 +58,7 @@ SECTIONS = {
     "Stub": "runbook.stubs",
     "SetModel": "sets.NAME",
     "SetQuery": "sets.NAME.queries",
-    "Answer": "sets.NAME.queries.ask",
+    "Question": "sets.NAME.queries.ask",
     "SetApplication": "sets.NAME.application",
     "Login": "sets.NAME.application.logins",
     "ApprovedException": "exceptions",

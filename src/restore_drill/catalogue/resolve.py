@@ -19,7 +19,7 @@ from restore_drill.codecs.base import Given
 from restore_drill.outline import Reference
 from restore_drill.patterns import PathPattern
 from restore_drill.plan import LedgerSettings, Plan, PlannedCopy, PlannedTarget
-from restore_drill.registry import load, store_of
+from restore_drill.registry import load, store_class
 from restore_drill.runbooks import PlannedRunbook
 from restore_drill.secrets import SecretReference
 from restore_drill.stores.base import StoreSettings
@@ -223,7 +223,7 @@ def _own_options(store: StoreModel, base: Path) -> dict[str, Any]:
     """What stands under ``options:``, as the kind of store declares it."""
     if not store.options:
         return {}
-    known = store_of(store.url.partition(":")[0].lower()).options
+    known = store_class(store.url).options
     return {name: known[name].read(value, base) for name, value in store.options.items()}
 
 

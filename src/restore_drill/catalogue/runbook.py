@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field, model_validator
 
-from restore_drill.catalogue.fields import Duration, Many, Part, Slug, Text, contradiction, with_short_form
+from restore_drill.catalogue.fields import Duration, Many, Part, Slug, Text, Worded, contradiction
 
 #: Where a path of production may lead to: a variable that every step finds set, and what follows it.
 _PLACE = re.compile(
@@ -45,9 +43,10 @@ def _below(value: str) -> str:
     return value
 
 
-class Stub(Part):
+class Stub(Worded):
     """A program that only production has."""
 
+    in_a_word = "command"
     command: Annotated[str, Field(min_length=1), AfterValidator(_program)] = Field(
         description="The program; sudo and its like run what follows them instead.", examples=["systemctl"]
     )
@@ -55,15 +54,6 @@ class Stub(Part):
         None, description="Stood in for only where its arguments hold this text; else it runs.", examples=["localhost"]
     )
     says: Text | None = Field(None, description="What it writes, where a step reads it.", examples=["active"])
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """A name alone is a stub, too."""
-        return with_short_form(schema, handler, {"type": "string", "minLength": 1})
-
-
-def _stub(value: Any) -> Any:
-    return {"command": value} if isinstance(value, str) else value
 
 
 class RunbookModel(Part):
@@ -90,7 +80,7 @@ class RunbookModel(Part):
         description="Where paths of production lie in the sandbox; everything below moves with them, the longest wins.",
         examples=[{"/srv/orders": "$RESTORE_DIR", "/backups/orders": "$BACKUP_DIR/orders"}],
     )  # fmt: skip
-    stubs: Many[Annotated[Stub, BeforeValidator(_stub)]] = Field(
+    stubs: Many[Stub] = Field(
         (), description="Programs that only production has: they do nothing, and are listed as steps left to people.",
         examples=[["systemctl", {"command": "curl", "only_for": "localhost", "says": "ok"}]],
     )  # fmt: skip

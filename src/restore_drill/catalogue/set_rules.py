@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from restore_drill.cases import in_ids
 from restore_drill.catalogue.fields import phrase_slug
 from restore_drill.catalogue.gather import Draft, Loc
 from restore_drill.catalogue.problems import suggest
 from restore_drill.catalogue.references import copies, mapping
 from restore_drill.errors import CouldNotVerify
 from restore_drill.registry import load, names
-
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def check_sets(draft: Draft) -> None:
@@ -75,7 +73,7 @@ class _Set:
             if isinstance(query.get("name"), str):
                 details.append((("queries", index, "name"), f"{self._name}/{phrase_slug(query['name'])}"))
         for where, detail in details:
-            key = (anchor, _NOT_IN_IDS.sub("-", detail).lower())
+            key = (anchor, in_ids(detail).lower())
             other = taken.setdefault(key, detail)
             if other is not detail:
                 message = f"{detail!r} has the same id in reports as {other!r}"

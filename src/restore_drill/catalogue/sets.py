@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field, model_validator
 
 from restore_drill.catalogue.fields import (
+    CaseName,
     Duration,
     Many,
     Part,
-    Phrase,
     Size,
     Slug,
     Text,
+    Worded,
     contradiction,
-    with_short_form,
 )
 from restore_drill.catalogue.sandboxing import Image
 from restore_drill.catalogue.smoke import HttpProbe
@@ -56,7 +54,7 @@ def _variable(value: str) -> str:
     return value
 
 
-class Answer(Part):
+class Question(Part):
     """What is asked of one target of the set: a statement, or the files of its tree."""
 
     target: Slug = Field(description="The target that is asked; one of the set's.", examples=["shop-db"])
@@ -75,7 +73,7 @@ class Answer(Part):
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Answer:
+    def _one_of_two(self) -> Question:
         if (self.sql is None) == (self.files is None):
             raise contradiction("give either sql, a statement, or files, a glob")
         if self.sql is not None and {"below", "give"} & self.model_fields_set:
@@ -90,19 +88,16 @@ class Answer(Part):
 class SetQuery(Part):
     """One answer held against another: every row of the first is in the second, or both have the same rows."""
 
-    name: Phrase = Field(
-        description="Name in reports and node ids, where hyphens stand for its spaces.",
-        examples=["every upload is a file"],
-    )
-    ask: Answer = Field(
+    name: CaseName = Field(examples=["every upload is a file"])
+    ask: Question = Field(
         description="The answer whose rows are looked for.",
         examples=[{"target": "shop-db", "sql": "select path from uploads"}],
     )
-    is_in: Answer | None = Field(
+    is_in: Question | None = Field(
         None, description="The answer that must have every row of the first.",
         examples=[{"target": "shop-files", "files": "**"}],
     )  # fmt: skip
-    equals: Answer | None = Field(
+    equals: Question | None = Field(
         None, description="The answer that must have the same rows as the first, in whatever order.",
         examples=[{"target": "shop-files", "files": "uploads/**"}],
     )  # fmt: skip
@@ -121,16 +116,17 @@ class SetQuery(Part):
         return self
 
     @property
-    def other(self) -> Answer:
+    def other(self) -> Question:
         """The second answer."""
         found = self.is_in or self.equals
         assert found is not None  # noqa: S101 - validated
         return found
 
 
-class Login(Part):
+class Login(Worded):
     """Whom the application logs in as. A bare word is the user."""
 
+    in_a_word = "user"
     user: Text = Field(description="The user, or role, in the application's configuration.", examples=["shop"])
     password: str = Field(
         "",
@@ -138,16 +134,6 @@ class Login(Part):
         "restored copy knows it. Only servers that cannot do without ask for one (mariadb).",
         examples=["drill"],
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"user": value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The user alone is enough."""
-        return with_short_form(schema, handler, {"type": "string", "minLength": 1})
 
 
 class SetApplication(Part):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from restore_drill.catalogue.fields import Duration, Many, Part, Phrase, Text, contradiction
+from restore_drill.catalogue.fields import CaseName, Duration, Many, Part, Text, contradiction
 
 
 def _path(value: str) -> str:
@@ -28,9 +28,7 @@ class HttpProbe(Part):
 class SmokeRule(Part):
     """A command that ends well, or an endpoint that answers, in the restored application."""
 
-    name: Phrase = Field(
-        description="Name in reports and node ids, where hyphens stand for its spaces.", examples=["it is healthy"]
-    )
+    name: CaseName = Field(examples=["it is healthy"])
     run: Many[Text] = Field(
         (), description="A program of the application's image and its arguments.", examples=[["app", "check"]]
     )

@@ -77,6 +77,7 @@ def _tell(plan: Plan, evidence: Path | None, *, dry: bool) -> Delivery:
 def _population(plan: Plan, chronicle: Chronicle, now: float) -> tuple[Population, Entry | None]:
     """What the ledger, and the catalogue as it is now, say of every copy; and the ledger's last entry."""
     from restore_drill.evidence.catalogued import population
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population
 
     last: list[Entry] = []
@@ -88,7 +89,8 @@ def _population(plan: Plan, chronicle: Chronicle, now: float) -> tuple[Populatio
             if entry.kind == "run":
                 yield entry.evidence
 
-    found = Population.of(documents(), now=now, initialised=initialised, catalogue=population(plan))
+    with understood(chronicle.ledger):
+        found = Population.of(documents(), now=now, initialised=initialised, catalogue=population(plan))
     return found, last[0] if last else None
 
 

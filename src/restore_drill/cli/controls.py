@@ -98,6 +98,7 @@ def _assess(
         listed: What the catalogue lists today: what no run has seen yet has no evidence.
     """
     from restore_drill.controls.mapping import Assessing
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population, seconds
 
     since, until = (datetime.fromtimestamp(moment, UTC) for moment in (span.since, span.until))
@@ -113,7 +114,8 @@ def _assess(
                 assessing.take(entry.evidence)
                 yield entry.evidence
 
-    reconciled = Population.of(documents(), now=span.until, since=span.since, until=span.until, catalogue=listed)
+    with understood(ledger):
+        reconciled = Population.of(documents(), now=span.until, since=span.since, until=span.until, catalogue=listed)
     left = {
         f"{each.target}/{each.copy}": datetime.fromtimestamp(each.retired, UTC).date().isoformat()
         for each in reconciled.standings.values()

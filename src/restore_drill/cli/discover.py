@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -104,6 +105,10 @@ def summary(found: Discovery) -> str:
     )
 
 
+#: What is no text: 007 is some, a password perhaps.
+_PLAIN = re.compile(r"true|false|0|[1-9][0-9]{0,17}", re.ASCII)
+
+
 def _nested(given: list[str]) -> dict[str, Any]:
     """``a.b=value`` as mappings; a value that is JSON's true, false or a number is that."""
     found: dict[str, Any] = {}
@@ -119,7 +124,9 @@ def _nested(given: list[str]) -> dict[str, Any]:
             inner = inner.setdefault(part, {})
             if not isinstance(inner, dict):
                 raise UsageProblem(f"{part!r} is given twice: with a value, and as {name}")
-        inner[last] = json.loads(value) if value in ("true", "false") or value.isdigit() else value
+        if isinstance(inner.get(last), dict):
+            raise UsageProblem(f"{name!r} is given twice: with a value, and as {name}.{next(iter(inner[last]))}")
+        inner[last] = json.loads(value) if _PLAIN.fullmatch(value) else value
     return found
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from restore_drill.cli import find_catalogue
-from restore_drill.errors import UsageProblem
+from restore_drill.errors import COULD_NOT_VERIFY, UsageProblem
 from restore_drill.secrets import redact
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 WORD = "dr"
 #: Options of ``plan`` that are about drills.
 _NOT_OURS = ("tier", "out", "shards", "list", "cost", "price", "samples")
-#: The status when something could not be read (EX_TEMPFAIL of sysexits.h).
-UNKNOWN = 75
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = "\n".join(write(found, plan.catalogue, now, known.problems))
     print(redact(text))
     if known.problems:
-        return UNKNOWN
+        return COULD_NOT_VERIFY
     return 1 if found.unproved or found.late else 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore_drill.cli import add_catalogue, find_catalogue
-from restore_drill.errors import CouldNotVerify, RestoreDrillError, UsageProblem
+from restore_drill.errors import COULD_NOT_VERIFY, CouldNotVerify, RestoreDrillError, UsageProblem
 from restore_drill.printable import printable
 from restore_drill.secrets import redact
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from restore_drill.ledger.verify import Verification
     from restore_drill.plan import Plan
 
-#: The status of what could not be verified.
-_UNKNOWN = 75
 #: Entries that ``show`` lists.
 _LISTED = 30
 
@@ -102,10 +100,10 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise
     except RestoreDrillError as problem:
         print(redact(f"COULD NOT BE VERIFIED: {problem}"))
-        return _UNKNOWN
+        return COULD_NOT_VERIFY
     except OSError as problem:
         print(redact(f"COULD NOT BE VERIFIED: {problem}"))
-        return _UNKNOWN
+        return COULD_NOT_VERIFY
     _print(found)
     return _judge(found, keys, keys_given=bool(arguments.key))
 
@@ -182,13 +180,13 @@ def _judge(found: Verification, keys: list[PublicKey], *, keys_given: bool) -> i
         return 1
     if not found.entries:
         print("COULD NOT BE VERIFIED: the ledger has no entries")
-        return _UNKNOWN
+        return COULD_NOT_VERIFY
     if found.unverified:
         print(
             f"COULD NOT BE VERIFIED: {found.unverified} entries are signed, and no public key was given: name it with "
             "--key, and take it from whoever runs the drills, not from the place where the entries lie"
         )
-        return _UNKNOWN
+        return COULD_NOT_VERIFY
     if keys_given and not found.signed:
         print("BROKEN: a public key was given, and it signed none of these entries")
         return 1
@@ -197,7 +195,7 @@ def _judge(found: Verification, keys: list[PublicKey], *, keys_given: bool) -> i
             "COULD NOT BE VERIFIED: the catalogue lists public keys, and none of these entries is signed: no run has "
             "had the key yet, or somebody wrote all of them anew"
         )
-        return _UNKNOWN
+        return COULD_NOT_VERIFY
     if found.unsigned:
         print(f"{found.unsigned} ENTRIES ARE NOT SIGNED: whoever could write there could have made them")
     print("good: the chain is whole" + (", every signature is right" if found.signed else ""))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_drill import plan_file
 from restore_drill.cli.ledger import of_catalogue
-from restore_drill.errors import CouldNotVerify, UsageProblem
+from restore_drill.errors import COULD_NOT_VERIFY, CouldNotVerify, UsageProblem
 from restore_drill.evidence import document as documents
 from restore_drill.evidence import reading, shape
 from restore_drill.evidence.merging import Part, merge
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from restore_drill.ledger.base import Ledger
     from restore_drill.policy.population import Population
 
-#: As of a run: nothing failed, but something could not be verified.
-COULD_NOT_VERIFY = 75
 _EVIDENCE, _JUNIT, _STRICT = "evidence.json", "junit.xml", "junit-strict.xml"
 
 
@@ -104,13 +102,14 @@ def _read(directories: Sequence[Path]) -> tuple[list[Part], list[str]]:
 
 def _ledger(arguments: argparse.Namespace, parts: Sequence[Part]) -> tuple[Population | None, list[str]]:
     """What the ledger knows of all copies, and which shards are not as it has them; nothing where none was named."""
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population
 
     if not arguments.catalogue:
         return None, []
     recorded: dict[str, str] = {}
     wanted = {part.document["run"]["id"] for part in parts}
-    with of_catalogue(arguments) as (_, ledger):
+    with of_catalogue(arguments) as (_, ledger), understood(ledger):
         population = Population.of(_documents(ledger, wanted, recorded), now=time.time())
     unlike = []
     for part in parts:

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageProblem(
             "--out writes a plan, and --cost prints what it costs", remedy="Use one, and then the other."
         )
+    _check_owned(arguments)
     if arguments.out:
         from restore_drill.cli import plan_out
 
@@ -83,6 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     for note in plan.notes:
         print(f"note: {note}")
     return 0
+
+
+def _check_owned(arguments: argparse.Namespace) -> None:
+    """Whether every option has the one that it belongs to: alone it would change nothing, and not say so."""
+    given = {"--out": bool(arguments.out), "--cost": arguments.cost}
+    owners = {"shards": ("--out", "--cost"), "list": ("--out", "--cost"), "price": ("--cost",), "samples": ("--cost",)}
+    for option, whose in owners.items():
+        if getattr(arguments, option) and not any(given[owner] for owner in whose):
+            raise UsageProblem(
+                f"--{option} belongs to {' or '.join(whose)}", remedy=f"Add {whose[0]}, or leave it out."
+            )
 
 
 def _of_tiers(plan: Plan, targets: Sequence[PlannedTarget], tiers: Sequence[str]) -> list[PlannedTarget]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.errors import RestoreDrillError
+from restore_drill.errors import MISSHAPEN, RestoreDrillError
 from restore_drill.policy.proofs import Proofs
 from restore_drill.recovery.known import Known
+from restore_drill.sampling import split
 
 if TYPE_CHECKING:
     from restore_drill.ledger.base import Ledger
@@ -39,7 +40,7 @@ def read(plan: Plan, targets: Collection[str]) -> Known:
         found.drills = _drills(ledger, places, found, plan, targets)
     except RestoreDrillError as problem:
         found.problems.append(f"the record of drills cannot be read: {problem}")
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except MISSHAPEN:
         found.problems.append("the ledger cannot be understood: see restore-drill ledger verify")
     return found
 
@@ -76,7 +77,7 @@ def _drills(
         if place not in wanted:
             continue
         for drill in read_entry(line, place, ledger.where()).evidence.get("drills", ()):
-            copy_name = str(drill["copy"]).partition("~")[0]  # of a slot for an older snapshot: the copy it lies in
+            copy_name, _ = split(str(drill["copy"]))
             if (drill["target"], copy_name, drill.get("snapshot", {}).get("id")) in wanted[place]:
                 found[drill["target"], copy_name] = drill
     return found

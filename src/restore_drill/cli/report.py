@@ -99,13 +99,15 @@ def _of_file(form: str, path: Path) -> bytes:
 
 def _of_run(arguments: argparse.Namespace) -> bytes:
     from restore_drill.ledger.finding import find_run
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population, seconds
 
     with of_catalogue(arguments) as (plan, ledger):
         found = find_run(ledger, "latest" if arguments.last or not arguments.run else arguments.run)
         document = found.entry.evidence
         watched = _Watched(plan, ledger.entries(), document["run"].get("estate", "user"))
-        population = Population.of(watched.up_to(found.entry), now=seconds(document["run"]["finished"]))
+        with understood(ledger):
+            population = Population.of(watched.up_to(found.entry), now=seconds(document["run"]["finished"]))
         if arguments.format == "oscal":
             return _oscal([found.entry, *watched.reviews_of(found.entry)], watched.frameworks, population)
         verification = _verify(plan, ledger)
@@ -147,6 +149,7 @@ def _oscal(entries: Iterable[Any], frameworks: Any, population: Any) -> bytes:
 
 def _period(arguments: argparse.Namespace, span: Span) -> bytes:
     from restore_drill.evidence import catalogued
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population
     from restore_drill.reporting.gathering import Gathering
     from restore_drill.reporting.html import render_period
@@ -160,7 +163,8 @@ def _period(arguments: argparse.Namespace, span: Span) -> bytes:
         watched = _Watched(plan, ledger.entries(), "demo" if plan.demo else "user", span)
         documents = gathering.watch(watched.documents(span.until))
         today = catalogued.population(plan) if span.is_current else ()
-        population = Population.of(documents, now=span.until, since=span.since, until=span.until, catalogue=today)
+        with understood(ledger):
+            population = Population.of(documents, now=span.until, since=span.since, until=span.until, catalogue=today)
         if arguments.format == "oscal":
             entries = (each for each in ledger.entries() if span.since <= _recorded(each) < span.until)
             return _oscal(entries, watched.frameworks, population)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
-from restore_drill.errors import CouldNotVerify, RestoreDrillError, UsageProblem
-from restore_drill.policy.gate import CopyDecision, Decision, as_instant
+from restore_drill.errors import COULD_NOT_VERIFY, CouldNotVerify, RestoreDrillError, UsageProblem
+from restore_drill.policy.gate import CopyDecision, Decision
 from restore_drill.printable import printable, printable_values
-from restore_drill.quantities import format_instant
+from restore_drill.quantities import as_instant, format_instant
 from restore_drill.secrets import redact
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from restore_drill.policy.proofs import Proofs
     from restore_drill.retaining import Retained
 
-#: The status when it is not known what may go (EX_TEMPFAIL of sysexits.h): then nothing may.
-UNKNOWN = 75
 _FORM = "restore-drill/retention/1"
 
 
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     except RestoreDrillError as problem:
         print(redact(f"restore-drill retention: {problem}\nNothing may go."), file=sys.stderr)
-        return UNKNOWN
+        return COULD_NOT_VERIFY  # it is not known what may go: then nothing may
     return 0 if all(each.decision.proved for each in found) else 1
 
 
@@ -117,6 +115,7 @@ def _proofs(plan: Plan, targets: Set[str]) -> Proofs:
     from restore_drill.chronicle import Chronicle
     from restore_drill.cli.ledger import known_runs
     from restore_drill.cli.status_reading import entries
+    from restore_drill.ledger.reading import understood
     from restore_drill.ledger.signing import read_public_keys
     from restore_drill.ledger.verify import verify
     from restore_drill.policy.proofs import Proofs
@@ -143,14 +142,8 @@ def _proofs(plan: Plan, targets: Set[str]) -> Proofs:
             looked_at=ledger.where(),
             remedy="Drill with ledger.key; an entry that it signs answers for those before it.",
         )
-    try:
+    with understood(ledger):
         return Proofs.of((each.evidence for each in entries(ledger) if each.kind == "run"), targets=targets)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise CouldNotVerify(
-            "an entry of the ledger cannot be understood",
-            looked_at=ledger.where(),
-            remedy="See restore-drill ledger verify.",
-        ) from problem
 
 
 # --- what is printed --------------------------------------------------------------------------------------------------

@@ -53,7 +53,11 @@ def _targets(arguments: argparse.Namespace, plan: Plan) -> list[PlannedTarget]:
     if arguments.all and not arguments.out:
         raise UsageProblem("--all needs --out", remedy="Name the directory that they are written to.")
     if arguments.all:
-        return [target for target in plan.targets if arguments.copy in (None, *target.copies_by_name)]
+        found = [target for target in plan.targets if arguments.copy in (None, *target.copies_by_name)]
+        if not found:
+            copies = ", ".join(dict.fromkeys(copy.name for target in plan.targets for copy in target.copies))
+            raise UsageProblem(f"no target has a copy {arguments.copy!r}", remedy=f"There are {copies}.")
+        return found
     if arguments.target not in plan.by_name:
         raise unknown_target(plan, arguments.target)
     return [plan.by_name[arguments.target]]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore_drill.cli import add_catalogue
 from restore_drill.cli.ledger import missing_key, of_catalogue
-from restore_drill.errors import CouldNotVerify, UsageProblem
+from restore_drill.errors import UsageProblem
 
 if TYPE_CHECKING:
     from restore_drill.ledger.base import Ledger
@@ -158,19 +158,14 @@ def _refuse_other_evidence(path: Path, found: FoundRun) -> None:
 
 def _superseded_by(ledger: Ledger, run: str) -> str:
     """The run that decides in its place, when each of its drills was superseded by a rerun; else ``""``."""
+    from restore_drill.ledger.reading import understood
     from restore_drill.policy.population import Population
 
     documents = [entry.evidence for entry in ledger.entries() if entry.kind == "run"]
     # Of the windows that are still open, too: a run of this night that was repeated in the morning is superseded.
     intervals = (each["drill_every_seconds"] for document in documents for each in document.get("population", ()))
-    try:
+    with understood(ledger, "an entry of the ledger cannot be understood, so that nobody can say which run counts"):
         population = Population.of(documents, now=time.time() + 2 * max(intervals, default=0.0))
-    except (LookupError, TypeError, ValueError, AttributeError) as problem:
-        raise CouldNotVerify(
-            "the ledger holds evidence that cannot be understood, so that nobody can say which run counts",
-            looked_at=ledger.where(),
-            remedy="See restore-drill ledger verify.",
-        ) from problem
     by = ""
     for occasion in population.occasions:
         if occasion.run == run:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from restore_drill.cli import add_catalogue, find_catalogue, unknown_target
-from restore_drill.errors import CouldNotVerify, RestoreDrillError, UsageProblem
+from restore_drill.errors import COULD_NOT_VERIFY, MISSHAPEN, CouldNotVerify, RestoreDrillError, UsageProblem
 from restore_drill.policy.population import Population, Standing, Totals
 from restore_drill.secrets import redact
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from restore_drill.reporting.span import Span
     from restore_drill.uncovered import Uncovered
 
-#: The status when something could not be read or reconciled (EX_TEMPFAIL of sysexits.h).
-UNKNOWN = 75
 #: The period that is reconciled when none is named.
 _PERIOD = "30d"
 #: The form of evidence that is understood.
@@ -116,7 +114,7 @@ class Status:
             return 1
         unknown = any(each.unverified_since is not None for each in self.copies) or bool(self.across)
         unlisted = any(each.problem for each in self.uncovered or ())
-        return UNKNOWN if self.problems or unknown or unlisted else 0
+        return COULD_NOT_VERIFY if self.problems or unknown or unlisted else 0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     except RestoreDrillError as problem:
         print(redact(f"restore-drill status: {problem}"), file=sys.stderr)
-        return UNKNOWN
+        return COULD_NOT_VERIFY
     _print(status, as_json=arguments.json)
     return status.exit_status
 
@@ -233,7 +231,7 @@ def _gather(plan: Plan, span: Span, now: float, *, whole: bool) -> Status:
         status.population = Population.of(
             documents, now=now, since=span.since, until=span.until, initialised=since, catalogue=catalogue
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except MISSHAPEN as problem:
         raise CouldNotVerify(
             f"entry {status.entries} of the ledger cannot be understood",
             looked_at=status.where,

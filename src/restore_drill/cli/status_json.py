@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from restore_drill.cli.status_text import exceptions, headline, name
 from restore_drill.printable import printable_values
+from restore_drill.quantities import as_instant
 
 if TYPE_CHECKING:
     from restore_drill.cli.status import Status
@@ -83,6 +83,4 @@ def _store_as_json(store: Any) -> dict[str, Any]:
 
 
 def _stamp(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if moment is None else as_instant(moment)

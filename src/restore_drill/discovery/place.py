@@ -17,7 +17,7 @@ from restore_drill.catalogue.problems import CatalogueInvalid
 from restore_drill.codecs.base import Given
 from restore_drill.discovery.naming import plain
 from restore_drill.errors import UsageProblem
-from restore_drill.registry import store_of
+from restore_drill.registry import store_class
 from restore_drill.stores.base import Store
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
@@ -101,4 +101,4 @@ def open_place(place: Place, decrypt: Mapping[str, Mapping[str, Any]]) -> tuple[
             said = "; ".join(f"{each.message}{f' ({each.hint})' if each.hint else ''}" for each in problem.problems)
             raise UsageProblem(f"this place cannot be looked at: {said}", looked_at=place.url) from None
     # Beginnings are read only: of several connections each would fetch megabytes that nobody looks at.
-    return store_of(place.url.partition(":")[0].lower())(replace(copy.settings, ranges=1)), copy.decrypt
+    return store_class(place.url)(replace(copy.settings, ranges=1)), copy.decrypt

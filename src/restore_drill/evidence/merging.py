@@ -123,6 +123,12 @@ def _check_one_plan(parts: Sequence[Part], expect: int) -> None:
                 part,
                 f"All shards must drill the same commit with the same arguments; {first} is in {first.where}.",
             )
+        if ("break_glass" in part.run) != ("break_glass" in first.run):
+            raise _refused(
+                f"of {part} and {first} one had the keys in escrow alone, and the other had what its machine has",
+                part,
+                f"All shards must run with --break-glass, or none; {first} is in {first.where}.",
+            )
 
 
 def _check_planned(parts: Sequence[Part], planned: PlanFile) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore_drill.errors import CouldNotVerify
+from restore_drill.errors import MISSHAPEN, CouldNotVerify
 from restore_drill.evidence import catalogued, surroundings
 from restore_drill.evidence.moments import stamp
 from restore_drill.plan import Plan, PlannedCase
@@ -31,8 +31,6 @@ _NEEDED = frozenset({
     "run", "started", "estate", "operator", "arguments", "process", "patience_seconds", "reports", "catalogue",
     "planned", "of_cases", "exceptions", "population",
 })  # fmt: skip
-#: What reading a document of another shape than ours raises.
-MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 #: Seconds after which a run of another machine, whose process cannot be asked after, is taken for dead; at least.
 _PATIENCE = 86400.0
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
-from restore_drill.errors import CouldNotVerify, UsageProblem
+from restore_drill.errors import MISSHAPEN, CouldNotVerify, UsageProblem
 from restore_drill.ledger.base import FOLDER, Entry, Head, Kind, Ledger, Signer
 from restore_drill.ledger.directory import ENTRIES, HEAD, DirectoryLedger, parse_head
 
@@ -20,6 +20,19 @@ PERIOD = "period.json"
 #: How long a head may be (bytes).
 _SMALL = 65536
 Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
+
+
+@contextlib.contextmanager
+def understood(ledger: Ledger, what: str = "an entry of the ledger cannot be understood") -> Iterator[None]:
+    """Around what reads the evidence of entries: a document of another shape is no defect of the program.
+
+    Raises:
+        CouldNotVerify: One is there.
+    """
+    try:
+        yield
+    except MISSHAPEN as problem:
+        raise CouldNotVerify(what, looked_at=ledger.where(), remedy="See restore-drill ledger verify.") from problem
 
 
 class StoredLedger(Ledger):

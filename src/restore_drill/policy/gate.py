@@ -18,12 +18,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from restore_drill.catalogue.keeping import Hold
 from restore_drill.catalogue.models import RetentionRule
-from restore_drill.policy.proofs import Attempt, Proof, Together
+from restore_drill.policy.proofs import Attempt, Proof, SetProof
 from restore_drill.policy.retention import PERIODS, Bucket, buckets
 from restore_drill.quantities import format_instant
 
@@ -73,7 +73,7 @@ class CopyFacts:
     drift: float = 0.0
     skew: float = 300.0
     store: str = ""
-    together: Sequence[tuple[str, Together]] = ()
+    together: Sequence[tuple[str, SetProof]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,8 +376,3 @@ class _Gate:
         assert newest is not None  # noqa: S101 - else everything is kept
         text = f"{newest.id} is newer and proved, and neither retention nor a hold asks for this one"
         return Decision(point, stays=False, reasons=(Reason("superseded", text),), proof=proof, unproved=why)
-
-
-def as_instant(moment: float) -> str:
-    """A moment as JSON has it."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from restore_drill.policy.standings import name_of, seconds
-from restore_drill.sampling import is_of_newest
+from restore_drill.sampling import is_of_newest, split
 
 #: Cases that judge something else than whether these bytes can be brought back.
 BESIDE_THE_BYTES = frozenset({"rpo", "gap", "encrypted", "rto", "disposed", "runbook"})
@@ -83,7 +83,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class SetProof:
     """The last drill that brought a set back whole.
 
     Attributes:
@@ -131,7 +131,7 @@ class Proofs:
 
     def __init__(self) -> None:
         self._copies: dict[tuple[str, str], _Copy] = {}
-        self._sets: dict[str, Together] = {}
+        self._sets: dict[str, SetProof] = {}
         self._place = 0
         self._users = False
 
@@ -161,7 +161,7 @@ class Proofs:
         standing = [proof for place, proof in known.proofs.values() if known.stands(place, proof)]
         return {proof.snapshot: proof for proof in sorted(standing, key=lambda each: (each.taken_at, each.snapshot))}
 
-    def together(self, target: str, copy: str) -> list[tuple[str, Together]]:
+    def together(self, target: str, copy: str) -> list[tuple[str, SetProof]]:
         """The snapshots of a copy by which sets came back whole the last time, with the sets."""
         key = (target, copy)
         return [(each.members[key], each) for each in self._sets.values() if key in each.members]
@@ -192,7 +192,7 @@ class Proofs:
         for drill in document.get("drills", ()):
             if targets is None or drill["target"] in targets:
                 # Drills of older snapshots beside the newest one's have a slot behind the copy's name.
-                key = (drill["target"], str(drill["copy"]).partition("~")[0])
+                key = (drill["target"], split(str(drill["copy"]))[0])
                 copy = self._copies.setdefault(key, _Copy())
                 self._drill(copy, run["id"], drill, ended)
                 if keep is not None:
@@ -202,7 +202,7 @@ class Proofs:
                 known = [one for one in each["members"] if one.get("snapshot")]
                 members = {(one["target"], one["copy"]): str(one["snapshot"]["id"]) for one in known}
                 finished = seconds(each["finished"]) if each.get("finished") else ended
-                self._sets[each["set"]] = Together(each["set"], run["id"], finished, members)
+                self._sets[each["set"]] = SetProof(each["set"], run["id"], finished, members)
 
     def _drill(self, copy: _Copy, run: str, drill: Mapping[str, Any], run_ended: float) -> None:
         finished = seconds(drill["finished"]) if drill.get("finished") else run_ended

@@ -14,7 +14,7 @@ from restore_drill.quantities import format_duration, format_instant
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class SetFacts:
     """A set that came back.
 
     Attributes:
@@ -44,7 +44,7 @@ class Together:
         return self.now - min(self.moments.values()) if self.moments else 0.0
 
 
-def set_restored(together: Together, planned: PlannedSet) -> Finding:
+def set_restored(together: SetFacts, planned: PlannedSet) -> Finding:
     """All of it came back, in time, and to a moment that is not older than may be lost."""
     expected = f"moments within {format_duration(planned.model.within)} of each other"
     actual = f"{format_duration(together.spread)} apart" if together.moments else "nothing of it changes any more"
@@ -70,7 +70,7 @@ def set_restored(together: Together, planned: PlannedSet) -> Finding:
     return Finding(expected=expected, actual=actual, notes=together.notes)
 
 
-def _too_old(together: Together, bound: timedelta, expected: str, actual: str) -> Finding:
+def _too_old(together: SetFacts, bound: timedelta, expected: str, actual: str) -> Finding:
     passed = ", ".join(f"{count} of {name}" for name, count in together.older.items() if count)
     newest = f" Newer snapshots without a counterpart: {passed}." if passed else ""
     return Finding(

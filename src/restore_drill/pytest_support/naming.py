@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from restore_drill.cases import BY_FUNCTION, CASES
+from restore_drill.cases import BY_FUNCTION, CASES, in_ids
 from restore_drill.plan import Plan, PlannedCase
 from restore_drill.sampling import MARK, slot_of
 
@@ -19,14 +19,9 @@ _SLOT = re.compile(rf"(?P<before>[^{MARK}]+){MARK}(?P<number>[1-9][0-9]*)(?P<aft
 _NODE = re.compile(r"(?P<path>.*?)::(?P<function>[^\[]+)\[(?P<id>.*)\]", re.DOTALL)
 
 
-def slug(text: str) -> str:
-    """A table's or query's name in ASCII letters, digits, ``_``, ``.`` and ``-``: others would be escaped."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text) or "-"
-
-
 def case_id(case: PlannedCase, tier: str) -> str:
     """The part of the node id in brackets."""
-    parts = [tier, case.target, case.copy, slug(case.detail) if case.detail and case.case != OWN else ""]
+    parts = [tier, case.target, case.copy, in_ids(case.detail) if case.detail and case.case != OWN else ""]
     return "/".join(part for part in parts if part)
 
 

@@ -1,7 +1,8 @@
 """``--snapshots``: the cases of older snapshots.
 
 Their slots are made before anybody selects, and those are dropped for which the store then turns out to have no
-snapshot; only what is selected is listed, once a run, by whoever collects first.
+snapshot; of a sample only what is selected is listed, once a run, by whoever collects first. How many slots all older
+snapshots need only listings tell: then every target of the shard is listed before anybody selects.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Running:
         if call.when == "setup":
             report.duration, self._waited = max(0.0, report.duration - self._waited), 0.0
         if call.when == "setup" and case.copy and self._whole is not None:
-            report.duration += self._whole.drill(case.copy).seconds_elsewhere(case)
+            report.duration += self._whole.seconds_elsewhere(case)
         if call.when == "teardown":  # where JUnit and the terminal take them from
             report.user_properties = _properties(item)
             if _VIEW in item.stash:

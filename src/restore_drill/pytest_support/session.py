@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from restore_drill.errors import CouldNotVerify, RestoreDrillError
+from restore_drill.errors import COULD_NOT_VERIFY, CouldNotVerify, RestoreDrillError
 from restore_drill.plan import Plan
 from restore_drill.pytest_support.collection import Collection
 from restore_drill.pytest_support.naming import CaseDirectory
@@ -41,7 +41,7 @@ def start_controller(config: pytest.Config, catalogue: Path) -> None:
     """
     from restore_drill.catalogue.load import load
     from restore_drill.lifecycle import fit_demo
-    from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
+    from restore_drill.pytest_support.controller import Controller
     from restore_drill.pytest_support.reports import Reports
     from restore_drill.pytest_support.stopping import raise_on_sigterm
     from restore_drill.pytest_support.terminal import Terminal

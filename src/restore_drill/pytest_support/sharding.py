@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from restore_drill.plan_file import PlanFile
 
 #: What decides what is selected, beside the arguments themselves: pytest's options and ours.
-_SELECTING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "snapshot", "keep_restored")
+_SELECTING = (
+    "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "snapshot", "keep_restored",
+    "break_glass",
+)  # fmt: skip
 #: Those that pick cases, so that it must be known of every target whether it has any.
 _PICKING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise")
 #: The name under which the plug-in is registered, and that of what workers tell of it.

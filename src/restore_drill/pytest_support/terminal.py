@@ -11,10 +11,11 @@ from typing import IO, Any
 import pytest
 
 from restore_drill import __version__, depth
+from restore_drill.errors import COULD_NOT_VERIFY
 from restore_drill.model import Verdict
 from restore_drill.plan import PlannedCase
 from restore_drill.printable import printable
-from restore_drill.pytest_support.controller import COULD_NOT_VERIFY, Controller
+from restore_drill.pytest_support.controller import Controller
 from restore_drill.pytest_support.progress import Watcher
 from restore_drill.quantities import format_duration, format_size
 from restore_drill.results import CaseResult, text

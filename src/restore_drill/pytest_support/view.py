@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from restore_drill.facts import Located, RestoreFacts
     from restore_drill.model import Snapshot
     from restore_drill.plan import PlannedSet
-    from restore_drill.policy.sets import Together
+    from restore_drill.policy.sets import SetFacts
     from restore_drill.repositories.base import Transfer
     from restore_drill.sets.set_drill import SetDrill
 
@@ -126,7 +126,7 @@ class CaseView:
         return self._set.planned
 
     @property
-    def together(self) -> Together:
+    def together(self) -> SetFacts:
         """How the targets of the set came back."""
         return self._set.together(self.case)
 

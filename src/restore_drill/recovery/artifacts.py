@@ -1,14 +1,14 @@
 """What a runbook finds in place of the store: the drilled snapshot as it lies there, with what stands beside it.
 
 Every byte is what the drill's checksum verdict was about: objects are read again and must have the digest they had
-then; a directory is read and verified again as the drill did.
+then; a directory is read and verified again as the drill did, and must have the digest it had then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -60,18 +60,16 @@ def lay_out(drill: Drill, sandbox: Sandbox, root: Path) -> str:
 def _objects(drill: Drill, root: Path) -> None:
     store, transfer = drill.run.store(drill.copy), drill.transfer()
     known = {str(each["key"]) for each in transfer.artifacts}
-    for artifact in transfer.artifacts:
-        key, expected = str(artifact["key"]), str(artifact.get("sha256", ""))
+    for fetched in transfer.artifacts:
+        key, expected = str(fetched["key"]), str(fetched.get("sha256", ""))
         digest = hashlib.sha256()
         for part in _parts(drill, store, key):
             _copy(store, part, root, digest)
         if expected and digest.hexdigest() != expected:
             raise CouldNotVerify("it changed since it was verified", looked_at=store.where(key), stage=Stage.CONTENT)
-    beside = {name for key in known for name in _beside(drill, store, key)} - known
-    for name in sorted(beside):
-        found = store.stat(name)
-        if found is not None and found.size <= _SMALL:
-            _copy(store, found, root, hashlib.sha256())
+    for artifact in _beside(drill, store, known):
+        if artifact.size <= _SMALL:
+            _copy(store, artifact, root, hashlib.sha256())
 
 
 def _parts(drill: Drill, store: Store, key: str) -> Iterator[Artifact]:
@@ -86,15 +84,19 @@ def _parts(drill: Drill, store: Store, key: str) -> Iterator[Artifact]:
     yield from sorted(parts, key=lambda part: part.key)
 
 
-def _beside(drill: Drill, store: Store, key: str) -> Iterator[str]:
-    """Keys of what may stand beside an artifact: all that begins like it, and lists of digests."""
-    directory, slash, name = key.rpartition("/")
-    stem = f"{directory}{slash}{stems(name)[-1]}"
-    for each in store.list(stem):
-        if drill.copy.pattern.match(each.key) is None:
-            yield each.key
-    lists = {f"{directory}{slash}{name}" for name in MANIFEST_NAMES} | {drill.copy.checksum.manifest or ""}
-    yield from lists - {""}
+def _beside(drill: Drill, store: Store, known: Set[str]) -> Iterator[Artifact]:
+    """What stands beside artifacts: all that begins like one of them, and lists of digests."""
+    found: dict[str, Artifact] = {}
+    lists = {drill.copy.checksum.manifest or ""} - {""}
+    for key in known:
+        directory, slash, name = key.rpartition("/")
+        listed = store.list(f"{directory}{slash}{stems(name)[-1]}")
+        found |= {each.key: each for each in listed if drill.copy.pattern.match(each.key) is None}
+        lists |= {f"{directory}{slash}{each}" for each in MANIFEST_NAMES}
+    for key in lists - found.keys():  # each of them is a request
+        if (list_ := store.stat(key)) is not None:
+            found[key] = list_
+    yield from (found[key] for key in sorted(found.keys() - known))
 
 
 def _copy(store: Store, artifact: Artifact, root: Path, digest: hashlib._Hash) -> None:
@@ -108,9 +110,14 @@ def _copy(store: Store, artifact: Artifact, root: Path, digest: hashlib._Hash) -
 
 
 def _tree(drill: Drill, sandbox: Sandbox, root: Path) -> None:
-    transfer: Transfer = drill.read_again(sandbox)
+    transfer: Transfer = drill.transferring.read_again(sandbox)
     for problem in transfer.broken.values():
         raise problem
+    # What no recorded digest vouches for is what it was, or nothing is executed on it.
+    first = [payload.digest for payload in drill.transfer().payloads]
+    if [payload.digest for payload in transfer.payloads] != first:
+        where = drill.run.store(drill.copy).where(drill.located().snapshot.main.key)
+        raise CouldNotVerify("it changed since it was verified", looked_at=where, stage=Stage.CONTENT)
     links = [*drill.located().snapshot.parents, drill.located().snapshot]
     for link, payload in zip(links, transfer.payloads, strict=True):
         place = _place(root, link.main.key)

@@ -43,7 +43,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class WrittenStep:
     """One thing to do.
 
     Attributes:
@@ -207,7 +207,10 @@ def local_names(keys: Sequence[str]) -> list[str]:
     for number, key in enumerate(keys, 1):
         last = key.rstrip("/").rpartition("/")[2]
         name = _UNSAFE.sub("_", last).lstrip("-.") or "artifact"
-        names.append(f"{number:02d}-{name}" if name in names or name != last else name)
+        name = name if name == last else f"{number:02d}-{name}"
+        while name in names:
+            name = f"{number:02d}-{name}"
+        names.append(name)
     return names
 
 

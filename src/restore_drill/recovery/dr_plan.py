@@ -83,11 +83,12 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class SetRow:
     """Targets that must come back to one moment (a set of the catalogue).
 
     Attributes:
-        apart: How far the moments of their newest proved snapshots lie apart (seconds), ``None`` when one has none.
+        apart: How far the moments of their newest proved snapshots lie apart (seconds), ``None`` when one has none;
+            what is frozen goes with any moment.
         within: How far they may.
     """
 
@@ -116,7 +117,7 @@ class DrPlan:
     without: tuple[str, ...]
     alone: Clock
     in_parallel: Clock
-    sets: tuple[Together, ...] = ()
+    sets: tuple[SetRow, ...] = ()
 
     @property
     def unproved(self) -> list[Recovery]:
@@ -141,8 +142,11 @@ class DrPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
+    """What a target is restored from; ``moment``: when it was taken, as the drill that proved it judged that."""
+
     copy: PlannedCopy | None
     proof: Proof | None
+    moment: float | None
     why_not: str
     doubt: str
     seconds: float | None
@@ -181,17 +185,19 @@ def dr_plan(plan: Plan, known: Known, now: float, without: Collection[str] = ())
         )  # fmt: skip
     ends = parallel.values()
     end = Clock(max((each.seconds for each in ends), default=0.0), any(each.at_least for each in ends))
-    sets = tuple(_together(each, sources) for target in plan.targets for each in target.sets)
+    sets = tuple(_together(each, plan, sources) for target in plan.targets for each in target.sets)
     return DrPlan(tuple(recoveries), tuple(without), alone, end, sets)
 
 
-def _together(found: PlannedSet, known: Mapping[str, _Source]) -> Together:
+def _together(found: PlannedSet, plan: Plan, known: Mapping[str, _Source]) -> SetRow:
     members = tuple(dict.fromkeys(target for target, _ in found.members))
-    taken = [known[name].proof for name in members if name in known]
-    moments = [proof.taken_at for proof in taken if proof is not None]
-    whole = len(moments) == len(members)
+    # As the set's drill has it: what no longer changes goes with any moment. Of what the plan lacks nothing is known.
+    moving = [name for name in members if name not in plan.by_name or not plan.by_name[name].model.frozen]
+    taken = [known[name].moment for name in moving if name in known]
+    moments = [moment for moment in taken if moment is not None]
+    whole = len(moments) == len(moving)
     apart = max(moments) - min(moments) if whole and moments else None
-    return Together(found.name, members, apart, found.model.within.total_seconds())
+    return SetRow(found.name, members, apart, found.model.within.total_seconds())
 
 
 def _parallel(plan: Plan, order: list[Turn], known: Mapping[str, _Source]) -> dict[str, Clock]:
@@ -208,15 +214,21 @@ def _source(target: PlannedTarget, known: Known, lost: Collection[str]) -> _Sour
     """The copy with the newest proved snapshot, and what its drill measured."""
     copy = known.best_copy(target, lost)
     if copy is None:
-        return _Source(None, None, "no copy is left: all its stores are lost", "", None, None, None)
+        return _Source(None, None, None, "no copy is left: all its stores are lost", "", None, None, None)
     proof = known.newest(target.name, copy.name)
     if proof is None:
         copies = [each.name for each in target.copies if each.store_name not in lost]
         reasons = [f"{name}: {known.why_not(target.name, name)}" for name in copies]
-        return _Source(copy, None, "; ".join(reasons), "", None, None, None)
+        return _Source(copy, None, None, "; ".join(reasons), "", None, None, None)
     drill = known.drills.get((target.name, copy.name), {})
     took = drill.get("achieved", {}).get("rto_seconds")
-    stages = (line for line in drill.get("stages", ()) if line.get("stage") == "fetch")
-    fetched: Mapping[str, Any] = next((line["facts"] for line in stages), {})
+    fetched = _facts(drill, "fetch")
+    # A name that tells only the day was refined when it was drilled.
+    moment = float(_facts(drill, "locate").get("taken", proof.taken_at))
     doubt, seconds = known.doubt(target.name, copy.name), None if took is None else float(took)
-    return _Source(copy, proof, "", doubt, seconds, fetched.get("stored_bytes"), fetched.get("content_bytes"))
+    return _Source(copy, proof, moment, "", doubt, seconds, fetched.get("stored_bytes"), fetched.get("content_bytes"))
+
+
+def _facts(drill: Mapping[str, Any], stage: str) -> Mapping[str, Any]:
+    """What a stage of a drill measured, as evidence tells it."""
+    return next((line["facts"] or {} for line in drill.get("stages", ()) if line.get("stage") == stage), {})

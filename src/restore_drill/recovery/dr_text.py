@@ -7,7 +7,7 @@ from typing import Any
 
 from restore_drill.printable import printable
 from restore_drill.quantities import format_duration, format_instant, format_size
-from restore_drill.recovery.dr_plan import Clock, DrPlan, Recovery, Together
+from restore_drill.recovery.dr_plan import Clock, DrPlan, Recovery, SetRow
 from restore_drill.recovery.prose import code, text
 
 _HEAD = (
@@ -59,7 +59,7 @@ def _alarms(plan: DrPlan, problems: Sequence[str]) -> Iterator[str]:
         yield f"TOO LATE: {each.target.name}: back after {clock(each.in_parallel)} at best, {_rto(each)}"
 
 
-def _set(found: Together) -> str:
+def _set(found: SetRow) -> str:
     return f"the set {found.name} ({', '.join(found.members)})"
 
 

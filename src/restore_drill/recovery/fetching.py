@@ -8,11 +8,11 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from restore_drill.plan import PlannedCopy
-from restore_drill.recovery.book import Command, Drilled, Parts, Step, Stored, Variable, below, is_chosen, keyed
+from restore_drill.recovery.book import Command, Drilled, Parts, Stored, Variable, WrittenStep, below, is_chosen, keyed
 from restore_drill.recovery.prose import quoted
 
 
-def fetch(drilled: Drilled, parts: Parts, took: str) -> Step:
+def fetch(drilled: Drilled, parts: Parts, took: str) -> WrittenStep:
     """Copy everything that it is restored from into ``fetched/``."""
     copy = drilled.copy
     scheme = copy.settings.url.partition(":")[0].lower()
@@ -27,10 +27,10 @@ def fetch(drilled: Drilled, parts: Parts, took: str) -> Step:
             parts.by_hand.append("The snapshot lies in parts: fetch each of them, and join them in order by `cat`.")
         commands = [Command(client(copy, stored, parts)) for stored in drilled.stored]
     about = f"From the store `{copy.store_name}`, with an account that may read it and nothing else."
-    return Step("Fetch the snapshot", (_INTO, *commands), about, took)
+    return WrittenStep("Fetch the snapshot", (_INTO, *commands), about, took)
 
 
-def verify(drilled: Drilled, parts: Parts) -> Step:
+def verify(drilled: Drilled, parts: Parts) -> WrittenStep:
     """Hold the digests against those of the bytes that were drilled; only what has them goes on."""
     stored = drilled.stored
     digests = tuple(f"{each.sha256}  {each.name}" for each in stored if each.sha256 and not each.is_directory)
@@ -59,7 +59,7 @@ def verify(drilled: Drilled, parts: Parts) -> Step:
         else:
             about = "The snapshot is a directory without a list of digests: whether it is whole, counting will tell."
     commands.append(Command(f"mv -- {' '.join(each.name for each in stored)} ../verified/"))
-    return Step("Verify the digests", tuple(commands), about)
+    return WrittenStep("Verify the digests", tuple(commands), about)
 
 
 _INTO: Final = Command('cd "$WORK_DIR"')

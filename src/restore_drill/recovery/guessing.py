@@ -6,12 +6,11 @@ from typing import Any, Final
 
 from restore_drill.plan import PlannedCopy, PlannedTarget
 from restore_drill.recovery.book import CHOSEN, Drilled
+from restore_drill.repositories.names import peeled
 
-_CODECS: Final = {
-    ".gz": "gzip", ".tgz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd", ".lz4": "lz4", ".lz": "lzip",
-    ".age": "age", ".gpg": "openpgp", ".pgp": "openpgp", ".asc": "openpgp", ".enc": "openssl", ".aes": "openssl",
-}  # fmt: skip
 _FILES: Final = ("files", "volume")
+#: Codecs that hold trees, too: for what restores trees they are no encoding.
+_TREES: Final = ("zip", "7z")
 
 
 def guessed(target: PlannedTarget, copy: PlannedCopy) -> Drilled:
@@ -21,7 +20,7 @@ def guessed(target: PlannedTarget, copy: PlannedCopy) -> Drilled:
         local, form = f"{target.name}/", "tree"
         key = f"{CHOSEN}/"
     else:
-        layers, bare = _layers(copy)
+        layers, bare = _layers(target.model.engine, copy)
         inner, form = _inner(target.model.engine, bare)
         layers.append({"format": inner})
         local, key = copy.pattern.text.rpartition("/")[2], CHOSEN
@@ -31,15 +30,15 @@ def guessed(target: PlannedTarget, copy: PlannedCopy) -> Drilled:
     return Drilled(target, copy, None, {"stages": [{"stage": "fetch", "facts": facts}]})
 
 
-def _layers(copy: PlannedCopy) -> tuple[list[dict[str, Any]], str]:
+def _layers(engine: str, copy: PlannedCopy) -> tuple[list[dict[str, Any]], str]:
     """Encodings by the endings of the path, from the outside in, and what is left of the path."""
-    name, layers = copy.pattern.text, list[dict[str, Any]]()
-    if copy.model.codecs is not None:
-        return [_settings(copy, codec) for codec in copy.model.codecs], name
-    while ending := next((ending for ending in _CODECS if name.lower().endswith(ending)), ""):
-        layers.append(_settings(copy, _CODECS[ending]))
-        name = name[: -len(ending)] + (".tar" if ending == ".tgz" else "")
-    return layers, name
+    name, codecs = copy.pattern.text, list[str]()
+    for codec, rest in peeled(name):
+        if engine in _FILES and codec in _TREES:
+            break
+        codecs.append(codec)
+        name = rest
+    return [_settings(copy, codec) for codec in (copy.model.codecs if copy.model.codecs is not None else codecs)], name
 
 
 def _settings(copy: PlannedCopy, codec: str) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def _inner(engine: str, name: str) -> tuple[str, str]:
     """The innermost format and the form in which an engine is given it."""
     lowered = name.lower()
     if engine in _FILES:
-        return next((kind for kind in ("zip", "7z") if lowered.endswith(f".{kind}")), "tar"), "tree"
+        return next((kind for kind in _TREES if lowered.endswith(f".{kind}")), "tar"), "tree"
     is_text = lowered.endswith(".sql")
     formats = {"sqlite": ("sql-text", "sqlite-database"), "postgres": ("postgres-script", "postgres-custom")}
     text, binary = formats.get(engine, (f"{engine}-dump", f"{engine}-dump"))

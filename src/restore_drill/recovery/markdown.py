@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from restore_drill.quantities import format_duration, format_instant, format_size
-from restore_drill.recovery.book import Step
+from restore_drill.recovery.book import WrittenStep
 from restore_drill.recovery.prose import code, text
 from restore_drill.recovery.runbook import Runbook
 
@@ -129,7 +129,7 @@ def _prerequisites(runbook: Runbook) -> Iterator[str]:
     yield from _table(("variable", "meaning", "in the catalogue, or for example"), rows)
 
 
-def _step(title: str, step: Step, executed: Mapping[str, float]) -> Iterator[str]:
+def _step(title: str, step: WrittenStep, executed: Mapping[str, float]) -> Iterator[str]:
     yield from ("", f"### {title}", "")
     if step.about:
         yield from (step.about, "")

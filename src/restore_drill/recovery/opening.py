@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from restore_drill.plan import PlannedCopy
-from restore_drill.recovery.book import Command, Drilled, Parts, Step, Stored, Variable, digest
+from restore_drill.recovery.book import Command, Drilled, Parts, Stored, Variable, WrittenStep, digest
 from restore_drill.recovery.prose import code, quoted
+from restore_drill.repositories.names import peeled
 
 _ENCRYPTS: Final = ("age", "openpgp", "openssl")
 #: As packages of p7zip call it, or those of 7-Zip itself.
@@ -18,16 +19,12 @@ _DECOMPRESS: Final = {
     "zstd": "zstd --decompress --stdout --quiet --long=31", "lz4": "lz4 --decompress --stdout --quiet",
     "lzip": "lzip --decompress --stdout", "zip": "unzip -p", "7z": f"{SEVENZIP} x -so",
 }  # fmt: skip
-_SUFFIXES: Final = (
-    ".gz", ".tgz", ".xz", ".bz2", ".zst", ".lz4", ".lz", ".zip", ".7z", ".age", ".gpg", ".asc", ".pgp", ".enc",
-    ".aes", ".openssl",
-)  # fmt: skip
 
 
-def opened(drilled: Drilled, parts: Parts) -> tuple[list[Step], list[str]]:
+def opened(drilled: Drilled, parts: Parts) -> tuple[list[WrittenStep], list[str]]:
     """Steps that decrypt and decompress, and where in the work directory each artifact lies after them."""
     places = [f"verified/{stored.name}" for stored in drilled.stored]
-    steps: list[Step] = []
+    steps: list[WrittenStep] = []
     layers = [list(stored.layers) for stored in drilled.stored]
     ends = [_encodings(stored) for stored in drilled.stored]
     at = [0] * len(places)
@@ -50,9 +47,9 @@ def opened(drilled: Drilled, parts: Parts) -> tuple[list[Step], list[str]]:
     return steps, places
 
 
-def _step(commands: list[Command], *, decrypting: bool) -> Step:
+def _step(commands: list[Command], *, decrypting: bool) -> WrittenStep:
     about = "The key comes from where the variable says; it stands in no command." if decrypting else ""
-    return Step("Decrypt" if decrypting else "Decompress", (Command('cd "$WORK_DIR"'), *commands), about)
+    return WrittenStep("Decrypt" if decrypting else "Decompress", (Command('cd "$WORK_DIR"'), *commands), about)
 
 
 def _encodings(stored: Stored) -> int:
@@ -68,8 +65,7 @@ def _inner(stored: Stored, index: int, result: str) -> Command | None:
 
 def _result(place: str, directory: str) -> str:
     name = place.rpartition("/")[2]
-    ending = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix) and name != suffix), "")
-    bare = name[: -len(ending)] + (".tar" if ending == ".tgz" else "") if ending else f"{name}.plain"
+    _, bare = next(peeled(name), ("", f"{name}.plain"))
     return f"{directory}/{bare}"
 
 

@@ -226,7 +226,7 @@ class _Rehearsal:
         return f"{shell.restore}/{self._name}"
 
     def _sandbox(self, purpose: str, kind: str = "") -> Sandbox:
-        return self._stack.enter_context(self._drill.sandbox_beside(purpose, kind))
+        return self._stack.enter_context(self._drill.sandboxes.beside(purpose, kind))
 
     def _prepare(self, shell: Shell, stored: str, main: str, environment: dict[str, str]) -> None:
         keys = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from restore_drill.quantities import format_duration
 from restore_drill.recovery import fetching
-from restore_drill.recovery.book import Command, Drilled, Parts, Step, Variable
+from restore_drill.recovery.book import Command, Drilled, Parts, Variable, WrittenStep
 from restore_drill.recovery.opening import opened
 from restore_drill.recovery.systems.base import System
 from restore_drill.recovery.systems.files import OneFile, Tree
@@ -49,10 +49,10 @@ class Runbook:
     restored: str
     reason: str
     parts: Parts
-    steps: Sequence[Step]
-    verification: Sequence[Step]
-    going_live: Sequence[Step]
-    rollback: Sequence[Step]
+    steps: Sequence[WrittenStep]
+    verification: Sequence[WrittenStep]
+    going_live: Sequence[WrittenStep]
+    rollback: Sequence[WrittenStep]
 
     @property
     def executed(self) -> Mapping[str, float]:
@@ -91,7 +91,7 @@ def compose(drilled: Drilled, reason: str = "") -> Runbook:
         if drilled.copy.settings.url.lower().startswith("http"):
             about += ", percent-encoded as in an address"
         parts.takes(Variable("SNAPSHOT_KEY", about, drilled.copy.pattern.text.rstrip("/")))
-    prepare = Step(
+    prepare = WrittenStep(
         "Prepare",
         (
             Command('mkdir -p -m 700 -- "$WORK_DIR"'), Command('cd "$WORK_DIR"'), Command(f"mkdir {_PLACES}"),
@@ -115,8 +115,8 @@ def compose(drilled: Drilled, reason: str = "") -> Runbook:
     )  # fmt: skip
 
 
-def _timed(step: Step, took: str) -> Step:
-    return Step(step.title, step.commands, step.about, took)
+def _timed(step: WrittenStep, took: str) -> WrittenStep:
+    return WrittenStep(step.title, step.commands, step.about, took)
 
 
 def _took(drilled: Drilled) -> Mapping[str, str]:

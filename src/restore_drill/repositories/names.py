@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from restore_drill.checksums import decoded_name
@@ -9,20 +10,28 @@ from restore_drill.registry import load, names
 
 
 @cache
-def _endings() -> tuple[str, ...]:
-    return tuple(suffix for name in names("codecs") for suffix in load("codecs", name).suffixes)
+def _endings() -> dict[str, tuple[str, ...]]:
+    return {name: load("codecs", name).suffixes for name in names("codecs")}
 
 
 def stems(name: str) -> list[str]:
     """A name and what is left of it as each codec's ending goes: ``a.db.gz.age``, ``a.db.gz``, ``a.db``."""
-    return list(_stems(name))
+    return [name, *(rest for _, rest in peeled(name))]
+
+
+def peeled(name: str) -> Iterator[tuple[str, str]]:
+    """The codecs that the endings of a name stand for, from the outside in, each with what is left of the name."""
+    return iter(_peeled(name))
 
 
 @lru_cache(maxsize=64)  # asked for the same one several times a drill
-def _stems(name: str) -> tuple[str, ...]:
-    found = [name]
-    while (stem := decoded_name(found[-1], _endings())) is not None:
-        found.append(stem)
+def _peeled(name: str) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    known = [ending for endings in _endings().values() for ending in endings]
+    while (rest := decoded_name(name, known)) is not None:
+        codec = next(codec for codec, endings in _endings().items() if decoded_name(name, endings) == rest)
+        found.append((codec, rest))
+        name = rest
     return tuple(found)
 
 

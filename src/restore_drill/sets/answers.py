@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from restore_drill.catalogue.sets import Answer, SetQuery
+from restore_drill.catalogue.sets import Question, SetQuery
 from restore_drill.engines.base import Restored
 from restore_drill.errors import CouldNotVerify, DeadlineExceeded
 from restore_drill.model import Stage
+from restore_drill.statements import bare
 
 #: Rows that a statement is asked for at once: engines answer with 10,000 at most.
 _PAGE: Final = 5000
@@ -31,7 +32,7 @@ _MOST: Final = 5_000_000
 _SHOWN: Final = 20
 _LONGEST: Final = 200
 #: What can stand in a FROM clause, and so be asked for in pages.
-_TABLE: Final = re.compile(r"(select|with|values)\b", re.I)
+_TABLE: Final = re.compile(r"(select|with|values)\b|\(", re.I)
 _DIGEST: Final = 16
 
 
@@ -78,23 +79,23 @@ def _extra(rule: SetQuery, restored: Mapping[str, Restored], asked: set[bytes], 
     return found
 
 
-def _rows(answer: Answer, restored: Mapping[str, Restored], until: float) -> Iterator[tuple[Any, ...]]:
-    system = restored[answer.target]
-    rows = _files(answer, system, until) if answer.files is not None else _asked(str(answer.sql), system, until)
+def _rows(question: Question, restored: Mapping[str, Restored], until: float) -> Iterator[tuple[Any, ...]]:
+    system = restored[question.target]
+    rows = _files(question, system, until) if question.files is not None else _asked(str(question.sql), system, until)
     for count, row in enumerate(rows, 1):
         if count > _MOST:
             raise CouldNotVerify(
-                f"{answer.target} answers with more than {_MOST:,} rows",
+                f"{question.target} answers with more than {_MOST:,} rows",
                 remedy="Ask for a part of them, or for aggregates.",
                 stage=Stage.CONTENT,
             )
         yield row
 
 
-def _files(answer: Answer, system: Restored, until: float) -> Iterator[tuple[Any, ...]]:
-    below = f"{answer.below.strip('/').removeprefix('./')}/" if answer.below else ""
-    place = answer.give.index("path") if "path" in answer.give else -1
-    for row in system.entries({"glob": answer.files, "give": answer.give}, _left(until)):
+def _files(question: Question, system: Restored, until: float) -> Iterator[tuple[Any, ...]]:
+    below = f"{question.below.strip('/').removeprefix('./')}/" if question.below else ""
+    place = question.give.index("path") if "path" in question.give else -1
+    for row in system.entries({"glob": question.files, "give": question.give}, _left(until)):
         if below and place >= 0:
             yield (*row[:place], str(row[place]).removeprefix(below), *row[place + 1 :])
         else:
@@ -103,7 +104,7 @@ def _files(answer: Answer, system: Restored, until: float) -> Iterator[tuple[Any
 
 def _asked(sql: str, system: Restored, until: float) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement; page by page where there are many, which wants an order."""
-    text = sql.strip().rstrip("; \t\r\n")
+    text = bare(sql)
     if not _TABLE.match(text):
         yield from system.query(sql, _left(until))
         return

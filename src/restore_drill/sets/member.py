@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from restore_drill.drill import Drill, StageBroken
 from restore_drill.errors import RestoreDrillError
 from restore_drill.facts import Located
@@ -48,10 +46,7 @@ class Member(Drill):
         Raises:
             StageBroken: There is none that can be drilled.
         """
-        try:
-            self._chosen = locate(self.repository, self.target, self.run, self.history_or_none)
-        except RestoreDrillError as problem:
-            raise StageBroken(problem.stage or Stage.LOCATE, problem) from problem
+        self._chosen = self._found("")
         self.newest = self._chosen.snapshot.id
         return self._chosen.snapshot
 
@@ -80,9 +75,12 @@ class Member(Drill):
         """
         if snapshot.id == self.newest:
             return
-        asked = replace(self.run, options=replace(self.run.options, snapshot=snapshot.id))
+        self._chosen = self._found(snapshot.id)
+
+    def _found(self, wanted: str) -> Located:
+        """A snapshot of its own: an id that the run was asked for speaks of the target's own drill."""
         try:
-            self._chosen = locate(self.repository, self.target, asked, self.history_or_none)
+            return locate(self.repository, self.target, self.run, self.history_or_none, wanted=wanted)
         except RestoreDrillError as problem:
             raise StageBroken(problem.stage or Stage.LOCATE, problem) from problem
 

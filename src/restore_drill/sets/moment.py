@@ -26,14 +26,6 @@ class Candidates:
     unfinished: Callable[[Snapshot], str | None]
 
 
-def moment(snapshot: Snapshot) -> float:
-    """When a snapshot was taken: what its name says, refined by the store's time within what the name leaves open."""
-    claimed = snapshot.taken_at.timestamp()
-    if snapshot.resolution < timedelta(hours=1):
-        return claimed
-    return min(max(snapshot.modified, claimed), claimed + snapshot.resolution.total_seconds())
-
-
 def choose(candidates: Mapping[str, Candidates], within: timedelta) -> tuple[dict[str, Snapshot], list[str]]:
     """The newest snapshot of each target such that none lies further than ``within`` from another.
 
@@ -62,7 +54,7 @@ def choose(candidates: Mapping[str, Candidates], within: timedelta) -> tuple[dic
 
 
 def _furthest(taken: Mapping[str, Snapshot], moving: Sequence[str], within: timedelta) -> str | None:
-    moments = {name: moment(taken[name]) for name in moving}
+    moments = {name: taken[name].moment for name in moving}
     if not moments or max(moments.values()) - min(moments.values()) <= within.total_seconds():
         return None
     return max(moments, key=moments.__getitem__)
@@ -78,7 +70,7 @@ def _incomplete(taken: Mapping[str, Snapshot], candidates: Mapping[str, Candidat
 
 
 def _none(candidates: Mapping[str, Candidates], moving: Sequence[str], within: timedelta) -> BackupFailed:
-    newest = {name: moment(candidates[name].newest[0]) for name in moving}
+    newest = {name: candidates[name].newest[0].moment for name in moving}
     apart = format_duration(max(newest.values()) - min(newest.values())) if newest else "0 s"
     told = ", ".join(f"{name} {format_instant(at)}" for name, at in sorted(newest.items(), key=lambda pair: pair[1]))
     return BackupFailed(

@@ -16,7 +16,7 @@ from restore_drill.errors import Blocked, CouldNotVerify, RestoreDrillError, une
 from restore_drill.evidence.record import DrillRecord
 from restore_drill.model import Stage
 from restore_drill.plan import PlannedCase, PlannedSet, PlannedTarget
-from restore_drill.policy.sets import Together
+from restore_drill.policy.sets import SetFacts
 from restore_drill.quantities import format_duration
 from restore_drill.run import Run
 from restore_drill.sandboxes.base import Disposal
@@ -47,7 +47,7 @@ class SetDrill:
         self._members: dict[str, Member] = {}
         self._older: dict[str, int] = {}
         self._notes: list[str] = []
-        self._together: Together | None = None
+        self._together: SetFacts | None = None
         self._broken: RestoreDrillError | None = None
         self._bearer: PlannedCase | None = None
         self._booted: Booted | None = None
@@ -58,7 +58,7 @@ class SetDrill:
         """Whether it did not come back: what any case but ``set`` bears then is not its own cause."""
         return self._broken is not None
 
-    def together(self, case: PlannedCase) -> Together:
+    def together(self, case: PlannedCase) -> SetFacts:
         """How it came back.
 
         Raises:
@@ -178,7 +178,7 @@ class SetDrill:
     def _moments(self) -> dict[str, float]:
         """When the chosen snapshots of the targets that change were taken."""
         return {
-            name: moment.moment(member.chosen)
+            name: member.chosen.moment
             for name, member in self._members.items()
             if member.chosen is not None and not member.target.model.frozen
         }
@@ -189,7 +189,7 @@ class SetDrill:
         grace = max(member.target.model.grace for member in self._members.values())
         seconds = sum(member.restore_facts().rto_seconds for member in self._members.values())
         notes = (*self._notes, *self._vague())
-        self._together = Together(self._moments(), self._older, self._run.clock(), grace, seconds, notes)
+        self._together = SetFacts(self._moments(), self._older, self._run.clock(), grace, seconds, notes)
 
     def _vague(self) -> list[str]:
         """Whose moment rests on when the store says it was written, since its name leaves more open than may be."""

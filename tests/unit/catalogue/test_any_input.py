@@ -198,7 +198,7 @@ def test_any_tree_is_a_plan_or_has_problems_with_places(mutations: list[Any]) ->
 TEXT = yaml.safe_dump(GOOD)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.integers(0, len(TEXT)), st.integers(0, 30), st.text("{}[]:,&*!|>'\"%@#-? \n\tnoa\u20285é", max_size=6))
 @example(0, 0, "")
 def test_any_change_of_the_text_is_a_plan_or_has_problems_with_places(start: int, length: int, new: str) -> None:
@@ -206,7 +206,7 @@ def test_any_change_of_the_text_is_a_plan_or_has_problems_with_places(start: int
     _check(_load(data), data)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_plan_or_has_problems_with_places(text: str) -> None:
     data = text.encode("utf-8", "replace")

@@ -126,6 +126,27 @@ def test_each_mistake_is_told_with_its_place(
     assert hint in told
 
 
+@pytest.mark.parametrize(
+    ("second", "query", "said"),
+    [
+        ("shop-every", "upload is a file", "'shop-every/upload-is-a-file' has the same id in reports as"),
+        ("shop-Every", "Upload is a file", "'shop-Every/Upload-is-a-file' has the same id in reports as"),
+        ("shop-every-upload-is-a-file", "another", "'shop-every-upload-is-a-file' has the same id in reports as"),
+        ("shop-every", "upload is a tree", ""),
+    ],
+)
+def test_ids_of_two_sets_with_the_same_first_target_differ(
+    plan: Callable[..., Plan], only_problem: Callable[..., str], second: str, query: str, said: str
+) -> None:
+    other = QUERY.replace("every upload is a file", query)
+    text = written() + f"  {second}: {{targets: [shop-db, shop-files], queries: [{other}]}}\n"
+    if said:
+        assert said in only_problem(text)
+        assert plan(text.replace("[shop-db, shop-files], queries", "[shop-files, shop-db], queries")).targets
+    else:
+        assert len(plan(text).targets[0].sets) == 2
+
+
 def test_an_exception_may_speak_of_a_query_of_a_set(
     plan: Callable[..., Plan], only_problem: Callable[..., str]
 ) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.support.evidence import document
 from tests.unit.cli.conftest import Command
 from tests.unit.cli.test_doctor import problems
+
+from restore_drill.ledger.directory import DirectoryLedger
 
 ALERTS = "\nalerts: {oncall: env:ALERT_URL}\npings: {critical: {url: env:PING_URL, fail_url: env:PING_FAIL_URL}}\n"
 
@@ -36,6 +39,17 @@ def test_when_nothing_changed_nobody_is_told(command: Command, told: Path) -> No
     command("baseline", "init")
     said = command("alert")  # no URL is set: nothing is sent, so nothing is asked for
     assert (said.status, said.out) == (0, "nothing to tell\n")
+
+
+def test_an_entry_of_another_shape_is_no_quiet_night(command: Command, told: Path) -> None:
+    command("baseline", "init")
+    ledger = DirectoryLedger(Path("state"))
+    ledger.append("run", document())
+    assert command("alert", "--dry-run").status == 0
+    ledger.append("run", {**document(), "population": [7]})
+    said = command("alert", "--dry-run")
+    assert said.status == 1
+    assert "an entry of the ledger cannot be understood" in said.err and "restore-drill ledger verify" in said.err
 
 
 def test_evidence_that_cannot_be_read_is_refused(command: Command, told: Path, tmp_path: Path) -> None:

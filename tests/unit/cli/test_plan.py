@@ -60,6 +60,23 @@ def test_a_plan_as_json(command: Command, project: Path) -> None:
     assert target["cases"] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whose"),
+    [
+        (("--shards", "8"), "--shards belongs to --out or --cost"),
+        (("--list",), "--list belongs to --out or --cost"),
+        (("--samples", "3"), "--samples belongs to --cost"),
+        (("--price", "machine_hour=1", "--out", "plan.json"), "--price belongs to --cost"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    command: Command, project: Path, arguments: tuple[str, ...], whose: str
+) -> None:
+    said = command("plan", *arguments)
+    assert (said.status, said.out) == (2, "")
+    assert whose in said.err
+
+
 @pytest.mark.parametrize(("name", "hint"), [("orders_db", "Did you mean orders-db?"), ("zzz", "It has orders-db.")])
 def test_a_target_that_there_is_not(command: Command, project: Path, name: str, hint: str) -> None:
     for words in (("plan",), ("baseline", "show")):

@@ -119,6 +119,7 @@ def test_a_ledger_that_does_not_hold_together_is_told(estate: Estate, command: C
         (["runbook", "--all"], "--all needs --out"),
         (["runbook", "wikki"], "Did you mean wiki?"),
         (["runbook", "wiki", "--copy", "offsite"], "wiki has no copy 'offsite'"),
+        (["runbook", "--all", "--out", "books", "--copy", "offsight"], "no target has a copy 'offsight'"),
     ],
 )
 def test_what_is_asked_wrongly_is_told(estate: Estate, command: Command, arguments: list[str], told: str) -> None:

@@ -338,6 +338,10 @@ def test_the_command_prints_writes_and_begins_a_project(
         (("store", "--key", "age=env:X"), "--key age=… names no key"),
         (("store", "--key", "age.identity"), "has no value"),
         (("store", "--key", "age=env:X", "--key", "age.identity=env:X"), "'age' is given twice"),
+        (("store", "--key", "age.identity=env:X", "--key", "age=env:X"), "'age' is given twice"),
+        (("store", "--key", "openssl.password=0042"), "a secret is never in the catalogue"),
+        (("s3://bucket/x", "--store", "port=\u00b2"), "unknown option 'port'"),
+        (("s3://bucket/x", "--store", "account=0123"), "unknown option 'account'"),
         (("store", "--most", "0"), "at least one object"),
         (("~nobody-is-called-so",), "neither a directory nor a url"),
         (("store", "--timezone", "Mars/Base"), "'Mars/Base' is no time zone"),
@@ -359,7 +363,7 @@ def test_a_mistake_is_explained(
     answer = command("discover", *arguments)
     assert answer.status in (1, 2)
     assert said in answer.err
-    assert "secret" not in answer.err
+    assert "key:secret" not in answer.err and "0042" not in answer.err
 
 
 def _hash(number: int) -> str:

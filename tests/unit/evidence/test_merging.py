@@ -65,7 +65,7 @@ def test_all_shards_together_say_what_one_run_says(order: tuple[int, ...]) -> No
 
 def test_how_shards_were_stripped_is_joined() -> None:
     found = parts(1, 2, 3)
-    for number, part in enumerate(found[:2]):
+    for number, part in enumerate(found):
         part.document["run"]["break_glass"] = {
             "environment": ["A", f"B{number}"], "removed": number, "escrow": {f"db-{number}/nas": ["age: file:/k"]},
             "opened": {"key": [f"db-{number}/nas"]},
@@ -73,10 +73,16 @@ def test_how_shards_were_stripped_is_joined() -> None:
     joined = merge(found, run="joined")
     jsonschema.validate(joined, schema())
     assert joined["run"]["break_glass"] == {
-        "environment": ["A", "B0", "B1"], "removed": 1, "opened": {"key": ["db-0/nas", "db-1/nas"]},
-        "escrow": {"db-0/nas": ["age: file:/k"], "db-1/nas": ["age: file:/k"]},
+        "environment": ["A", "B0", "B1", "B2"], "removed": 2, "opened": {"key": ["db-0/nas", "db-1/nas", "db-2/nas"]},
+        "escrow": {f"db-{number}/nas": ["age: file:/k"] for number in range(3)},
     }  # fmt: skip
     assert "break_glass" not in merge(parts(1, 2, 3), run="joined")["run"]
+
+
+def test_what_one_shard_did_with_the_keys_in_escrow_alone_is_not_said_of_all() -> None:
+    stripped = changed(3, break_glass={"environment": [], "removed": 0, "escrow": {}, "opened": {}})
+    with pytest.raises(UsageProblem, match="of shard 3 of 3 and shard 1 of 3 one had the keys in escrow alone"):
+        merge([*parts(1, 2), stripped], run="joined")
 
 
 def test_an_exception_is_as_the_shard_saw_it_that_drilled_its_target() -> None:

@@ -10,7 +10,7 @@ import pytest
 from restore_drill.catalogue.sets import SetApplication, SetModel
 from restore_drill.plan import PlannedSet
 from restore_drill.policy import set_boots, set_restored
-from restore_drill.policy.sets import Together
+from restore_drill.policy.sets import SetFacts
 
 _NOW = 1_700_000_000.0
 _HOUR = 3600.0
@@ -22,9 +22,9 @@ def _planned(**more: Any) -> PlannedSet:
     return PlannedSet("shop", model, members, timedelta(hours=2))
 
 
-def _together(database: float, files: float, seconds: float = 30.0) -> Together:
+def _together(database: float, files: float, seconds: float = 30.0) -> SetFacts:
     moments = {"db": _NOW - database * _HOUR, "files": _NOW - files * _HOUR}
-    return Together(moments, {"db": 3, "files": 0}, _NOW, timedelta(minutes=15), seconds)
+    return SetFacts(moments, {"db": 3, "files": 0}, _NOW, timedelta(minutes=15), seconds)
 
 
 def test_its_age_is_that_of_the_earliest_of_them() -> None:
@@ -38,7 +38,7 @@ def test_its_age_is_that_of_the_earliest_of_them() -> None:
 
 
 def test_what_no_longer_changes_has_no_age() -> None:
-    finding = set_restored(Together({}, {}, _NOW, timedelta(0), 1.0), _planned())
+    finding = set_restored(SetFacts({}, {}, _NOW, timedelta(0), 1.0), _planned())
     assert finding.passed and finding.actual == "nothing of it changes any more"
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.plans import plan_of, planned_copy, planned_target
 
-from restore_drill.cases import CASES
+from restore_drill.cases import CASES, in_ids
 from restore_drill.plan import Plan, PlannedCase
-from restore_drill.pytest_support.naming import OWN, CaseDirectory, case_id, slug
+from restore_drill.pytest_support.naming import OWN, CaseDirectory, case_id
 
 
 def _plan() -> Plan:
@@ -78,6 +78,6 @@ def test_the_directory_knows_tiers() -> None:
 @settings(derandomize=True)
 @given(st.text())
 def test_a_slug_is_short_of_everything_that_pytest_would_escape(text: str) -> None:
-    made = slug(text)
+    made = in_ids(text)
     assert made and made.isascii() and not set(made) & set("[]/ \\\n\0")
-    assert slug(made) == made
+    assert in_ids(made) == made

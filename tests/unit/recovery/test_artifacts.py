@@ -12,10 +12,12 @@ import pytest
 from tests.support.backups import Objects, database, sha256
 from tests.support.plans import plan_of, planned_copy, planned_target
 
+from restore_drill.checksums import MANIFEST_NAMES
 from restore_drill.drill import Drill
 from restore_drill.errors import CouldNotVerify
 from restore_drill.recovery.artifacts import lay_out
 from restore_drill.run import Run, RunOptions
+from restore_drill.stores.local import LocalStore
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -47,7 +49,7 @@ def make(tmp_path: Path) -> Iterator[MakeDrill]:
 
 
 def laid_out(drill: Drill) -> tuple[str, dict[str, bytes]]:
-    with drill.sandbox_beside("laid-out", "directory") as sandbox:
+    with drill.sandboxes.beside("laid-out", "directory") as sandbox:
         root = sandbox.work / "stored"
         main = lay_out(drill, sandbox, root)
         files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -92,9 +94,23 @@ def test_a_directory_with_its_manifest_and_the_link_to_the_newest(make: MakeDril
     main, files = laid_out(drill)
     assert main == "etc/20261123_110000"
     assert files["etc/20261123_110000/app/app.toml"] == b"a = 1\n"
-    with drill.sandbox_beside("linked", "directory") as sandbox:
+    with drill.sandboxes.beside("linked", "directory") as sandbox:
         lay_out(drill, sandbox, sandbox.work / "stored")
         assert (sandbox.work / "stored" / "etc" / "latest" / "SHA256SUMS").is_file()
+
+
+def test_neighbours_are_not_asked_for_one_by_one(
+    make: MakeDrill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "db/{time:%Y%m%d_%H%M%S}.db"
+    path = Objects(tmp_path / "nas", name).put(NOW - HOUR)
+    for number in range(20):
+        path.with_name(f"{path.name}.{number}.json").write_text("{}")
+    (path.parent / "SHA256SUMS").write_text("x")
+    drill, asked, stat = make(name), list[str](), LocalStore.stat
+    monkeypatch.setattr(LocalStore, "stat", lambda self, key: asked.append(key) or stat(self, key))
+    assert len(laid_out(drill)[1]) == 23
+    assert sorted(asked) == sorted(["db/20261123_110000.db", *(f"db/{each}" for each in MANIFEST_NAMES)])
 
 
 def test_what_changed_since_it_was_verified_is_not_executed_on(make: MakeDrill, tmp_path: Path) -> None:
@@ -108,4 +124,26 @@ def test_what_changed_since_it_was_verified_is_not_executed_on(make: MakeDrill, 
         laid_out(drill)
     path.unlink()
     with pytest.raises(CouldNotVerify, match="read again for the runbook: it is not there any more"):
+        laid_out(drill)
+
+
+@pytest.mark.parametrize(
+    ("copy", "runbook"), [({"checksum": "pinned"}, False), ({}, True)], ids=["pinned", "without a list of digests"]
+)
+def test_a_directory_that_changed_since_it_was_verified_is_not_executed_on(
+    make: MakeDrill, tmp_path: Path, copy: dict[str, Any], runbook: bool
+) -> None:
+    (tmp_path / "runbook.md").write_text("```console\n$ true\n```\n")
+    rule = {"runbook": {"document": "runbook.md"}} if runbook else {}
+    place = tmp_path / "nas" / "etc" / "20261123_110000"
+    place.mkdir(parents=True)
+    (place / "app.toml").write_text("a = 1\n")
+    drill = make("etc/{time:%Y%m%d_%H%M%S}/", copy, engine="files", **rule)
+    assert laid_out(drill)[1] == {"etc/20261123_110000/app.toml": b"a = 1\n"}
+    (place / "app.toml").write_text("a = 2\n")
+    with pytest.raises(CouldNotVerify, match="read again for the runbook: it changed since it was verified"):
+        laid_out(drill)
+    (place / "app.toml").write_text("a = 1\n")
+    (place / "more.toml").write_text("b = 1\n")
+    with pytest.raises(CouldNotVerify, match="read again for the runbook: it changed since it was verified"):
         laid_out(drill)

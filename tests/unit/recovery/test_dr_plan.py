@@ -131,27 +131,46 @@ def test_an_rto_that_is_met_only_in_parallel_is_not_missed() -> None:
 def test_a_set_whose_snapshots_lie_apart_is_told() -> None:
     asked = {"target": "shop", "sql": "select 1"}
     query = {"name": "all is one", "ask": asked, "equals": {**asked, "target": "wiki"}}
-    model = SetModel.model_validate({"targets": ["shop", "accounts", "wiki"], "within": "10m", "queries": [query]})
+    names = ["shop", "accounts", "wiki", "archive"]
+    model = SetModel.model_validate({"targets": names, "within": "10m", "queries": [query]})
     plan = estate()
-    members = (("shop", "nas"), ("accounts", "nas"), ("wiki", "nas"))
-    together = PlannedSet("app", model, members, timedelta(hours=1))
+    together = PlannedSet("app", model, tuple((name, "nas") for name in names), timedelta(hours=1))
     first = replace(plan.targets[0], sets=(together,))
-    plan = replace(plan, targets=(first, *plan.targets[1:]))
+    plan = replace(plan, targets=(first, *plan.targets[1:], target("archive", frozen=True)))
+    # What no longer changes goes with any moment.
+    old = {("archive", "nas"): proof(NOW - 9000 * HOUR)}
 
-    def told(proofs: Mapping[tuple[str, str], Proof]) -> str:
-        found = dr_plan(plan, Told(proofs, DRILLS), NOW)
+    def told(proofs: Mapping[tuple[str, str], Proof], drills: Drills = DRILLS, plan: Plan = plan) -> str:
+        found = dr_plan(plan, Told(proofs, drills), NOW)
         return "\n".join(dr_text.lines(found, "targets.yaml", NOW, ()))
 
-    apart = told(PROOFS)
-    assert "To be restored to one moment: the set app (shop, accounts, wiki)" in apart
-    assert (
-        apart.count(
-            "NOT ONE MOMENT: the set app (shop, accounts, wiki): these snapshots lie 30 min apart, and may 10 min"
-        )
-        == 2
-    )
-    same = told({key: proof(NOW - HOUR) for key in PROOFS})
-    assert "NOT ONE MOMENT" not in same
+    alarm = "NOT ONE MOMENT: the set app (shop, accounts, wiki, archive): these snapshots lie 30 min apart, and may 10"
+    apart = told({**PROOFS, **old})
+    assert "To be restored to one moment: the set app (shop, accounts, wiki, archive)" in apart
+    assert apart.count(alarm) == told(PROOFS).count(alarm) == 2
+    same = {key: proof(NOW - HOUR) for key in PROOFS}
+    assert "NOT ONE MOMENT" not in told({**same, **old})
+    assert "NOT ONE MOMENT" not in told(same), "that it is not proved is another alarm"
+    # Of what the plan does not have nothing is known.
+    without = replace(plan, targets=tuple(each for each in plan.targets if each.name != "wiki"))
+    assert "NOT ONE MOMENT" not in told({**PROOFS, **old}, plan=without)
+    moving = replace(plan, targets=(*plan.targets[:-1], target("archive")))
+    assert told({**same, **old}, plan=moving).count("NOT ONE MOMENT") == 2
+
+
+@pytest.mark.parametrize(("taken", "torn"), [(NOW - HOUR - 120, False), (NOW - 3 * HOUR, True)])
+def test_a_name_that_tells_only_the_day_is_taken_as_its_drill_took_it(taken: float, torn: bool) -> None:
+    model = SetModel.model_validate({"targets": ["shop", "wiki"], "within": "10m", "application": {"image": "app"}})
+    plan = estate()
+    together = PlannedSet("app", model, (("shop", "nas"), ("wiki", "nas")), timedelta(hours=1))
+    plan = replace(plan, targets=(replace(plan.targets[0], sets=(together,)), *plan.targets[1:]))
+    proofs = {("shop", "nas"): proof(NOW - 20 * HOUR), ("wiki", "nas"): proof(NOW - HOUR)}
+    located = {"stage": "locate", "facts": {"taken": taken}}
+    refined = {**drill(600), "stages": [located, *drill(600)["stages"]]}
+    (row,) = dr_plan(plan, Told(proofs, {**DRILLS, ("shop", "nas"): refined}), NOW).sets
+    assert (row.torn, row.apart) == (torn, NOW - HOUR - taken)
+    (unknown,) = dr_plan(plan, Told(proofs, DRILLS), NOW).sets
+    assert unknown.apart == 19 * HOUR
 
 
 def test_it_is_told_loudly_and_nothing_gets_through_unescaped() -> None:

@@ -10,11 +10,9 @@ import pytest
 from tests.support.bench import Bench, drilled
 from tests.support.plans import planned_copy, planned_target
 
-from restore_drill.recovery.book import Step
+from restore_drill.recovery.book import WrittenStep
 from restore_drill.recovery.runbook import Runbook, compose
 
-ROLES = "roles that the dump speaks of and does not contain were made, NOLOGIN: shop"
-ACCOUNTS = "definers were stood in for by locked accounts: app@%; a real restore needs them"
 DUMP = """\
 ALTER TABLE public.orders OWNER TO shop;
 ALTER TABLE public.items OWNER TO "Shop Team";
@@ -33,25 +31,26 @@ INSERT INTO notes VALUES ('CREATE DEFINER=`forged`@`%` ');
 """
 
 
-def of_server(engine: str, form: str, databases: list[str], note: str, counts: dict[str, int]) -> Runbook:
+def of_server(engine: str, form: str, databases: list[str], counts: dict[str, int], **more: Any) -> Runbook:
+    """Of a drill whose engine said of the restore which databases came back, and more."""
     copy = planned_copy("nas", "{any}.sql")
     known = drilled(copy, "d.sql", b"", [{"format": form}])
     known.target = planned_target(copy, name="shop-db", engine=engine)
     restored = known.evidence["stages"][1]["facts"]
-    restored |= {"facts": {"databases": databases}, "notes": [note] if note else []}
+    restored |= {"facts": {"databases": databases, **more}}
     known.evidence["stages"][2]["facts"]["counts"] = counts
     return compose(known)
 
 
-def titled(runbook: Runbook, title: str) -> Step:
+def titled(runbook: Runbook, title: str) -> WrittenStep:
     return next(step for step in runbook.steps if step.title == title)
 
 
-def made(step: Step, dump: str, bench: Bench, name: str) -> list[str]:
+def made(step: WrittenStep, dump: str, bench: Bench, name: str) -> list[str]:
     """The file that a step makes of a dump, without the command that hands it to the server."""
     (bench.work / "verified").mkdir(parents=True)
     (bench.work / "verified" / "d.sql").write_text(dump)
-    script = Step("", step.commands[:-1]).script()
+    script = WrittenStep("", step.commands[:-1]).script()
     subprocess.run(["bash", "-e", "-c", script], env=bench.variables, check=True)
     return (bench.work / name).read_text().splitlines()
 
@@ -62,7 +61,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_roles_are_made_of_statements_and_of_nothing_else(bench: Bench) -> None:
-    runbook = of_server("postgres", "postgres-script", ["restored"], ROLES, {"orders": 1})
+    runbook = of_server("postgres", "postgres-script", ["restored"], {"orders": 1}, unnamed=["restored"], stood_in=1)
     lines = made(titled(runbook, "Make the roles"), DUMP, bench, "roles")
     roles = [line.removeprefix("do $make$ begin create role ").partition(" nologin;")[0] for line in lines]
     assert roles == sorted(['"Shop Team"', "keeper", "other", "reader", "shop"])
@@ -70,13 +69,60 @@ def test_roles_are_made_of_statements_and_of_nothing_else(bench: Bench) -> None:
 
 
 def test_accounts_are_made_of_definers_and_of_nothing_else(bench: Bench) -> None:
-    runbook = of_server("mariadb", "mysql-dump", ["a/b&c"], ACCOUNTS, {"orders": 1})
+    runbook = of_server("mariadb", "mysql-dump", ["a/b&c"], {"orders": 1}, unnamed=[], stood_in=2)
     lines = made(titled(runbook, "Make the accounts"), TRIGGERS, bench, "accounts")
     grant = "account lock; grant all privileges on `a/b&c`.* to"
     assert lines == [
         f"create user if not exists `app`@`%` {grant} `app`@`%`;",
         f"create user if not exists `job`@`localhost` {grant} `job`@`localhost`;",
     ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "form", "title"),
+    [
+        ("postgres", "postgres-script", "Make the roles"),
+        ("postgres", "postgres-custom", "Make the roles"),
+        ("mariadb", "mysql-dump", "Make the accounts"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("told", "made"), [({"stood_in": 3}, True), ({"stood_in": 0}, False), ({}, True)], ids=["some", "none", "not told"]
+)
+def test_roles_and_accounts_are_made_where_the_drill_had_to(
+    engine: str, form: str, title: str, told: dict[str, Any], made: bool
+) -> None:
+    runbook = of_server(engine, form, ["shop"], {"orders": 1}, **told)
+    assert (title in [step.title for step in runbook.steps]) is made
+
+
+@pytest.mark.parametrize(
+    ("facts", "loads", "name"),
+    [
+        ({"databases": ["restored"], "unnamed": ["restored"], "provided": ["restored"]}, "a new database", "shop-db"),
+        ({"databases": ["restored"], "unnamed": [], "provided": []}, "the script", "restored"),
+        # As the catalogue calls it; the script makes none.
+        ({"databases": ["shop"], "unnamed": [], "provided": ["shop"]}, "a new database", "shop"),
+        ({"databases": ["shop"], "unnamed": [], "provided": []}, "the script", "shop"),
+        # Evidence from before it was told.
+        ({"databases": ["restored"]}, "a new database", "shop-db"),
+        ({"databases": ["shop"]}, "the script", "shop"),
+    ],
+)
+def test_only_what_the_dump_has_no_name_for_is_nameless(facts: dict[str, Any], loads: str, name: str) -> None:
+    runbook = of_server("postgres", "postgres-script", facts.pop("databases"), {"orders": 1}, stood_in=0, **facts)
+    titles = [step.title for step in runbook.steps]
+    assert ("Load the script" in titles, "Load the dump into a new database" in titles) == (
+        loads == "the script",
+        loads != "the script",
+    )
+    assert f'alter database "{name}" rename to "{name}_rejected"' in runbook.rollback[0].script()
+
+
+@pytest.mark.parametrize(("unnamed", "name"), [(["restored"], "shop-db"), ([], "restored")])
+def test_a_database_of_mysql_is_nameless_where_the_dump_has_no_name_for_it(unnamed: list[str], name: str) -> None:
+    runbook = of_server("mysql", "mysql-dump", ["restored"], {"orders": 1}, unnamed=unnamed, stood_in=0)
+    assert f"drop database `{name}`" in runbook.rollback[0].script()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +157,7 @@ def test_databases_are_called_by_their_names(
     engine: str, form: str, databases: list[str], asked: str, back: str
 ) -> None:
     counts = {"orders": 1, "log.entries": 2}
-    runbook = of_server(engine, form, databases, "", counts)
+    runbook = of_server(engine, form, databases, counts, stood_in=0)
     script = runbook.verification[0].script()
     assert f"count(*) from {asked};" in script or f"count(*)) from {asked};" in script
     if engine == "postgres":
@@ -144,7 +190,7 @@ def test_what_it_did_not_make_is_not_taken_away(
     bench: Bench, engine: str, form: str, databases: list[str], client: str, back: str, there: str
 ) -> None:
     """A person whose load was refused, because the database runs there, may still come to the rollback."""
-    runbook = of_server(engine, form, databases, "", {"orders": 1})
+    runbook = of_server(engine, form, databases, {"orders": 1}, unnamed=[], stood_in=0)
     for name in (client, "createdb", "pg_restore"):
         (bench.root / "bin" / name).write_text(CLIENT)
         (bench.root / "bin" / name).chmod(0o755)
@@ -170,7 +216,7 @@ def test_what_it_did_not_make_is_not_taken_away(
 
 
 def test_the_role_that_loads_is_not_made_anew(bench: Bench) -> None:
-    runbook = of_server("postgres", "postgres-script", ["shop"], "", {"orders": 1})
+    runbook = of_server("postgres", "postgres-script", ["shop"], {"orders": 1}, unnamed=[], stood_in=0)
     command = next(each.text for each in runbook.steps[-1].commands if each.text.startswith("sed "))
     (bench.work / "verified").mkdir(parents=True)
     made = ["CREATE ROLE backup_admin;", 'CREATE ROLE "Shop Team";', "CREATE ROLE postgre;", "CREATE ROLE shop;"]
@@ -183,7 +229,7 @@ def test_the_role_that_loads_is_not_made_anew(bench: Bench) -> None:
 
 def test_names_that_a_server_takes_for_signs_are_asked_for_as_they_are() -> None:
     table = "a\\'b`"
-    script = of_server("mariadb", "mysql-dump", ["shop"], "", {table: 3}).verification[0].script()
+    script = of_server("mariadb", "mysql-dump", ["shop"], {table: 3}, unnamed=[], stood_in=0).verification[0].script()
     assert "select concat('a\\\\''b`', '|', count(*)) from `a\\'b```;" in script
     assert f"\n{table}|3\n" in script
     assert "--raw" in script

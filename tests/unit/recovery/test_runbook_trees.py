@@ -12,8 +12,10 @@ import pytest
 from tests.support.bench import NOW, Bench, all_of, drilled, of_tree
 from tests.support.plans import planned_copy, planned_target
 
+from restore_drill.recovery.book import Parts
 from restore_drill.recovery.guessing import guessed
 from restore_drill.recovery.markdown import render
+from restore_drill.recovery.opening import opened
 from restore_drill.recovery.runbook import compose
 
 COUNTED = {"files": 3, "bytes": 9}
@@ -183,6 +185,10 @@ def test_what_an_application_loads_is_put_there_and_said(bench: Bench, engine: s
         ("sqlite", "a/{time:%Y%m%d}.sql.xz", ["xz", "sql-text"]),
         ("postgres", "a/{time:%Y%m%d}.dump", ["postgres-custom"]),
         ("postgres", "a/{time:%Y%m%d}.sql.gz", ["gzip", "postgres-script"]),
+        ("postgres", "a/{time:%Y%m%d}.sql.zstd", ["zstd", "postgres-script"]),
+        ("postgres", "a/{time:%Y%m%d}.sql.zip.openssl", ["openssl", "zip", "postgres-script"]),
+        ("files", "a/{time:%Y%m%d}.tbz2", ["bzip2", "tar"]),
+        ("files", "a/{time:%Y%m%d}.7z.age", ["age", "7z"]),
         ("files", "a/{time:%Y%m%d}.tgz", ["gzip", "tar"]),
         ("files", "a/{time:%Y%m%d}.zip", ["zip"]),
         ("files", "a/{time:%Y%m%d}/", ["directory"]),
@@ -198,6 +204,27 @@ def test_without_a_drill_formats_are_guessed_by_names(engine: str, path: str, fo
     document = render(runbook, NOW)
     assert "NEVER PROVED: it was never drilled" in document
     assert "SNAPSHOT_KEY" in document
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "result"),
+    [
+        ("shop.sql.zstd", "zstd", "opened/shop.sql"),
+        ("wiki.txz", "xz", "opened/wiki.tar"),
+        ("shop.dump", "gzip", "opened/shop.dump.plain"),
+        ("shop.sql.openssl", "openssl", "decrypted/shop.sql"),
+    ],
+)
+def test_what_comes_out_is_called_as_what_it_is(name: str, layer: str, result: str) -> None:
+    known = drilled(planned_copy("nas", "{any}"), name, b"", [{"format": layer}, {"format": "any"}])
+    _, places = opened(known, Parts())
+    assert places == [result]
+
+
+def test_codecs_that_the_catalogue_names_are_those_of_a_guess() -> None:
+    copy = planned_copy("nas", "a/{time:%Y%m%d}.sql.gz", codecs=["age", "gzip"])
+    known = guessed(planned_target(copy, engine="postgres"), copy)
+    assert known.stored[0].formats == ["age", "gzip", "postgres-script"]
 
 
 @pytest.mark.parametrize("files", [0, 1])

@@ -130,6 +130,38 @@ def test_many_rows_are_asked_for_page_by_page_and_none_is_lost() -> None:
     assert all(" limit 5000" in asked for asked in database.asked)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "-- why\nselect i from t",
+        "/* why\nand how */ select i from t;",
+        "select i from t; -- that is all",
+        "(select i from t)",
+        "select ';-- ' || i from t",
+    ],
+)
+def test_what_stands_around_a_statement_changes_no_answer(sql: str) -> None:
+    numbers = f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {_MANY}) select i from n"
+    database, other = _Database(f"create table t as {numbers}"), _Database(f"create table t as {numbers}")
+    plain = "select ';-- ' || i from t" if "||" in sql else "select i from t"
+    rule = _rule(ask={"target": "db", "sql": sql}, is_in=None, equals={"target": "other", "sql": plain})
+    passed, facts = _found(rule, db=database, other=other)
+    assert passed and (facts["asked"], facts["held"]) == (_MANY, _MANY)
+    database.connection.execute("delete from t where i = 7777")
+    passed, facts = _found(rule, db=database, other=other)
+    assert not passed and (facts["missing"], facts["extra"]) == (0, 1)
+
+
+def test_what_is_no_table_is_asked_as_it_stands() -> None:
+    database = _uploads("'a', 1")
+    rule = _rule(
+        ask={"target": "db", "sql": "-- columns\npragma table_info(uploads);"},
+        is_in={"target": "other", "sql": "select * from pragma_table_info('uploads')"},
+    )
+    assert _found(rule, db=database, other=_uploads())[0]
+    assert database.asked == ["-- columns\npragma table_info(uploads);"]
+
+
 class _Collated(Restored):
     """A server to which case means nothing: what differs in that alone comes in another order each time."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from restore_drill.errors import BackupFailed
 from restore_drill.model import Artifact, Snapshot
-from restore_drill.sets.moment import Candidates, choose, moment
+from restore_drill.sets.moment import Candidates, choose
 
 _NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _WITHIN = timedelta(minutes=5)
@@ -67,11 +67,10 @@ def test_without_a_common_moment_it_says_how_far_apart_they_are() -> None:
 
 
 def test_a_name_that_tells_the_day_only_is_refined_by_when_it_was_written() -> None:
-    day = timedelta(days=1)
-    midnight = _snapshot(12 * 60, day, modified=(_NOON - timedelta(hours=10)).timestamp())
-    assert moment(midnight) == (_NOON - timedelta(hours=10)).timestamp()
-    copied_later = _snapshot(12 * 60, day, modified=(_NOON + timedelta(days=9)).timestamp())
-    assert moment(copied_later) == (_NOON + timedelta(hours=12)).timestamp(), "no later than the name allows"
+    midnight = _snapshot(12 * 60, timedelta(days=1), modified=(_NOON - timedelta(minutes=64)).timestamp())
+    daily = Candidates([midnight], timeless=False, unfinished=lambda _: None)
+    chosen, _ = choose({"daily": daily, "hourly": _of(1, 61, 121)}, _WITHIN)
+    assert (chosen["daily"], _minutes(chosen["hourly"])) == (midnight, 61)
 
 
 @given(st.lists(st.sets(st.integers(0, 40), min_size=1, max_size=6), min_size=2, max_size=3))

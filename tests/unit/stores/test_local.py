@@ -461,7 +461,7 @@ def test_a_failing_disk_says_nothing_about_the_backup() -> None:
 def test_a_file_system_that_does_not_answer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "file").write_bytes(content(3 * CHUNK))
     monkeypatch.setattr("restore_drill.stores.local.is_own_disk", lambda mounts, directory: False)
-    store = local(root, read_deadline=0.2)
+    store = local(root, read_deadline=2.0)
     artifact = found(store, "file")
     dead = threading.Event()
     original = os.read
@@ -473,7 +473,7 @@ def test_a_file_system_that_does_not_answer(root: Path, monkeypatch: pytest.Monk
     reader = store.open(artifact)
     next(reader)
     monkeypatch.setattr("restore_drill.stores.local.os.read", read_of_a_dead_server)
-    with pytest.raises(DeadlineExceeded, match=r"no answer within 0\.2 s") as failure:
+    with pytest.raises(DeadlineExceeded, match="no answer within 2 s") as failure:
         next(reader)
     assert "file server" in failure.value.remedy and failure.value.stage is Stage.FETCH
     monkeypatch.undo()
@@ -611,7 +611,9 @@ def test_descriptors_are_not_leaked(root: Path, nas: LocalStore) -> None:
     assert [use() for _ in range(5)] == [first] * 5
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(size=st.integers(0, 4 * CHUNK), chunk=st.integers(1, CHUNK), seed=st.integers(0, 9))
 def test_any_size_in_any_chunks_gives_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, size: int, chunk: int, seed: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from restore_drill.recovery.book import Command, Drilled, Parts, Step, Variable
+from restore_drill.engines.base import UNNAMED
+from restore_drill.recovery.book import Command, Drilled, Parts, Variable, WrittenStep
 from restore_drill.recovery.prose import quoted
 
 
@@ -42,19 +44,19 @@ class System(ABC):
         """What ``runbook.restored`` of the catalogue calls what is there in the end."""
 
     @abstractmethod
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """From the opened artifacts to a system beside the old one."""
 
     @abstractmethod
-    def verify(self) -> Step:
+    def verify(self) -> WrittenStep:
         """Ask it what the drill asked it; leaves a sign in ``accepted/`` that the next step needs."""
 
     @abstractmethod
-    def go_live(self) -> Step:
+    def go_live(self) -> WrittenStep:
         """Put it in the place of the old one, which is kept."""
 
     @abstractmethod
-    def roll_back(self) -> Step:
+    def roll_back(self) -> WrittenStep:
         """Have the old one again."""
 
 
@@ -73,7 +75,7 @@ class Placed(System):
         """What was verified goes on."""
         return Command(f"mv -- restored/{self.name} accepted/{self.name}")
 
-    def go_live(self) -> Step:
+    def go_live(self) -> WrittenStep:
         """Keep the old one as NAME.before, move the new one there."""
         self.parts.takes(Variable("RESTORE_DIR", "the directory in which the system lives", "/srv/restore"))
         kept = [f"{{ [ ! -e {each} ] || mv -- {each} {each}.before; }}" for each in self._names()]
@@ -90,9 +92,9 @@ class Placed(System):
             f"Stop what uses `{self.name}` first. What is there now is kept as `{self.name}.before`; one that is kept "
             "already is never overwritten. Owner and mode of the new one are set by hand, as the old one has them."
         )
-        return Step("Put it in its place", tuple(commands), about)
+        return WrittenStep("Put it in its place", tuple(commands), about)
 
-    def roll_back(self) -> Step:
+    def roll_back(self) -> WrittenStep:
         """Set the new one aside, take the old one back."""
         aside = f"{self.name}.rejected"
         commands = [
@@ -107,7 +109,7 @@ class Placed(System):
         about = (
             f"Stop what uses it. What was restored is kept as `{aside}`, `{self.name}.before` is put back. {REFUSES}"
         )
-        return Step("Take back what was there before", tuple(commands), about)
+        return WrittenStep("Take back what was there before", tuple(commands), about)
 
     def _names(self) -> list[str]:
         return [self.name, *(f"{self.name}{ending}" for ending in self.beside)]
@@ -116,7 +118,7 @@ class Placed(System):
 class Served(System):
     """What lives in a server: its answers are compared with those that the drill was given."""
 
-    def compared(self, client: str, asking: Callable[[str], str]) -> Step:
+    def compared(self, client: str, asking: Callable[[str], str]) -> WrittenStep:
         """As many rows as the drill counted.
 
         Args:
@@ -132,16 +134,35 @@ class Served(System):
             Command("diff - answers", expected),
             Command(f"touch accepted/{self.drilled.target.name}"),
         )
-        return Step("Ask the database", commands, COMPARED)
+        return WrittenStep("Ask the database", commands, COMPARED)
 
     def absent(self, asked: str) -> tuple[Command, Command]:
         """Stop where something of that name exists; what is asked for it is a word of bash."""
         return Command(f'there="$({asked})"'), needed('test -z "$there"', "a database of that name exists")
 
-    def hand_over(self) -> Step:
+    def hand_over(self) -> WrittenStep:
         """Going live where it was restored under its own name: only what was verified is handed over."""
         commands = (accepted(self.drilled.target.name),)
-        return Step("Hand it over", commands, "Start what uses it, when this command ends well.")
+        return WrittenStep("Hand it over", commands, "Start what uses it, when this command ends well.")
+
+
+def databases(drilled: Drilled) -> list[str]:
+    """The databases that the backup has names for, the one that was examined first."""
+    facts = of_restore(drilled)
+    unnamed = facts.get("unnamed", (UNNAMED,))  # evidence from before it was told: by the name alone
+    return [str(each) for each in facts.get("databases") or () if each not in unnamed and str(each).isprintable()]
+
+
+def stands_in(drilled: Drilled) -> bool:
+    """Whether the drill had to make roles or accounts that the backup speaks of and lacks."""
+    facts = of_restore(drilled)
+    # Evidence from before it was told may be of such a drill: the step makes what the dump speaks of, or nothing.
+    return bool(facts.get("stood_in", bool(facts)))
+
+
+def of_restore(drilled: Drilled) -> Mapping[str, Any]:
+    """What the engine said of the restore."""
+    return drilled.facts("restore").get("facts") or {}
 
 
 def accepted(name: str) -> Command:

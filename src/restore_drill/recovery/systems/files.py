@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from restore_drill.recovery.book import Command, Step, digest
+from restore_drill.recovery.book import Command, WrittenStep, digest
 from restore_drill.recovery.opening import SEVENZIP
 from restore_drill.recovery.prose import quoted
 from restore_drill.recovery.systems.base import CD, Placed
@@ -20,7 +20,7 @@ _CHAINED: Final = _UNPACK["tar"][1].replace("--extract", "--extract --listed-inc
 class Tree(Placed):
     """A directory: an archive, a chain of archives, or one file by file."""
 
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """Unpack what is packed."""
         into = f"restored/{self.name}"
         commands = [CD, Command(f"mkdir {into}")]
@@ -38,9 +38,9 @@ class Tree(Placed):
             if len(self.places) > 1
             else ""
         )
-        return [Step("Unpack it" if len(self.places) == 1 else "Unpack the chain", tuple(commands), about)]
+        return [WrittenStep("Unpack it" if len(self.places) == 1 else "Unpack the chain", tuple(commands), about)]
 
-    def verify(self) -> Step:
+    def verify(self) -> WrittenStep:
         """As many files and bytes as the drill found, and what its own list says."""
         self.parts.needs("find", "awk", "diff")
         found = dict(self.drilled.facts("restore").get("facts") or {})
@@ -52,7 +52,7 @@ class Tree(Placed):
         expected = " ".join(str(int(each)) for each in (files, size) if each is not None)
         if files is None:  # nobody has drilled it
             commands = [CD, Command(f'test -n "$(find restored/{self.name} -type f -print -quit)"'), self.accept()]
-            return Step("Count the files", tuple(commands), "No drill has counted them: there is one at least.")
+            return WrittenStep("Count the files", tuple(commands), "No drill has counted them: there is one at least.")
         commands = [CD, Command(f"cd restored/{self.name}"), Command(f"{count} >../../counted")]
         if expected:
             commands.append(Command("diff - ../../counted", (expected,)))
@@ -61,7 +61,7 @@ class Tree(Placed):
             commands.append(Command(f"sha256sum --check --strict --quiet {quoted(manifest)}"))
         commands += [CD, self.accept()]
         about = f"The drill found {files} files" + (f" and {size} bytes" if size is not None else "") + " in it."
-        return Step("Count the files", tuple(commands), about)
+        return WrittenStep("Count the files", tuple(commands), about)
 
     def _manifests(self) -> list[str]:
         """The tree's own list of digests, when the drill held it against the tree and ``sha256sum`` reads it."""
@@ -77,11 +77,11 @@ class Tree(Placed):
 class OneFile(Placed):
     """One file that is loaded by the application itself: an export, a dump of memory, a bundle."""
 
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """It is what was opened."""
-        return [Step("Set the file apart", (CD, Command(f"mv -- {self.places[0]} restored/{self.name}")))]
+        return [WrittenStep("Set the file apart", (CD, Command(f"mv -- {self.places[0]} restored/{self.name}")))]
 
-    def verify(self) -> Step:
+    def verify(self) -> WrittenStep:
         """It holds the bytes that the drill examined."""
         self.parts.needs("sha256sum")
         layers = self.drilled.stored[0].layers
@@ -96,4 +96,4 @@ class OneFile(Placed):
             self.parts.needs("git")
             commands.append(Command(f"git bundle list-heads restored/{self.name} >checked"))
         about = "The drill loaded exactly these bytes."
-        return Step("Compare its content", (*commands, self.accept()), about)
+        return WrittenStep("Compare its content", (*commands, self.accept()), about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from restore_drill.recovery.book import Command, Step, Variable
+from restore_drill.recovery.book import Command, Variable, WrittenStep
 from restore_drill.recovery.prose import code, quoted
 from restore_drill.recovery.systems.base import (
     CD,
@@ -11,11 +11,10 @@ from restore_drill.recovery.systems.base import (
     REFUSES,
     TAKEN_BACK,
     Served,
+    databases,
+    stands_in,
 )
 
-#: What the engine calls a database that the dump has no name for; and how it begins to say that it made accounts.
-_NAMELESS = "restored"
-_MADE = "definers were stood in for by locked accounts"
 _DEFINERS = r"s/^(\/\*!|CREATE ).*DEFINER=(`[^`]+`@`[^`]+`).*$/\2/p"
 
 
@@ -30,9 +29,7 @@ class Mysql(Served):
     @property
     def _all(self) -> list[str]:
         """The databases that the dump makes, the one that was examined first; the target's name where it has none."""
-        facts = self.drilled.facts("restore").get("facts") or {}
-        found = [str(each) for each in facts.get("databases") or () if each != _NAMELESS and str(each).isprintable()]
-        return found or [self.drilled.target.name]
+        return databases(self.drilled) or [self.drilled.target.name]
 
     @property
     def _client(self) -> str:
@@ -41,7 +38,7 @@ class Mysql(Served):
         self.parts.needs(program, "diff")
         return f"{program} --batch --raw --skip-column-names --default-character-set=utf8mb4"
 
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """Make the database, and load it."""
         self.parts.takes(Variable("MYSQL_HOST", "the server; user and password stand in `~/.my.cnf`", "db.example"))
         create = f"create database {_identifier(self.name)}"
@@ -58,12 +55,11 @@ class Mysql(Served):
             f"It makes {', '.join(code(name) for name in self._all)}. What exists is never overwritten: it "
             "stops before. Restore on a server that has none, or save the old one and drop it first."
         )
-        return [*self._accounts(), Step("Load the dump", commands, about)]
+        return [*self._accounts(), WrittenStep("Load the dump", commands, about)]
 
-    def _accounts(self) -> list[Step]:
+    def _accounts(self) -> list[WrittenStep]:
         """Make the accounts whose views and triggers the dump brings, where the drill had to as well."""
-        notes = self.drilled.facts("restore").get("notes") or ()
-        if not any(str(note).startswith(_MADE) for note in notes):
+        if not stands_in(self.drilled):
             return []
         self.parts.needs("sed", "sort")
         place = _escaped(_identifier(self.name))
@@ -78,25 +74,25 @@ class Mysql(Served):
             "Its views, triggers or routines belong to accounts that the dump does not contain. Best have them back "
             "from where accounts are saved; whatever is missing is made here, locked."
         )
-        return [Step("Make the accounts", commands, about)]
+        return [WrittenStep("Make the accounts", commands, about)]
 
-    def verify(self) -> Step:
+    def verify(self) -> WrittenStep:
         """As many rows as the drill counted."""
         return self.compared(
             f"{self._client} {quoted(self.name)}",
             lambda table: f"select concat({_literal(table)}, '|', count(*)) from {self._table(table)};",  # noqa: S608 - quoted
         )
 
-    def go_live(self) -> Step:
+    def go_live(self) -> WrittenStep:
         """Only what was verified is handed over."""
         return self.hand_over()
 
-    def roll_back(self) -> Step:
+    def roll_back(self) -> WrittenStep:
         """Drop what was restored."""
         drop = "; ".join(f"drop database {_identifier(name)}" for name in self._all)
         commands = (IS_CHANGED, Command(f"{self._client} --execute {quoted(drop)}"), TAKEN_BACK)
         about = f"Stop what uses it. Nothing was there before; nothing is kept. {REFUSES}"
-        return Step("Drop what was restored", commands, about)
+        return WrittenStep("Drop what was restored", commands, about)
 
     def _table(self, table: str) -> str:
         """A table as drills name it: of another database than the first behind its name and a dot."""

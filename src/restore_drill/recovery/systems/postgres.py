@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from restore_drill.quantities import format_size
-from restore_drill.recovery.book import Command, Drilled, Parts, Step, Variable
+from restore_drill.recovery.book import Command, Drilled, Parts, Variable, WrittenStep
 from restore_drill.recovery.prose import code, quoted, text
 from restore_drill.recovery.systems.base import (
     CD,
@@ -15,13 +15,13 @@ from restore_drill.recovery.systems.base import (
     TAKEN_BACK,
     Served,
     accepted,
+    databases,
     identifier,
     literal,
+    of_restore,
+    stands_in,
 )
 
-#: How the engine begins to say that it had to make roles, and what it calls a database that the dump has no name for.
-_MADE = "roles that the dump speaks of and does not contain were made"
-_NAMELESS = "restored"
 #: Names of roles in statements as pg_dump writes them, each on a line of its own; then what makes each of them.
 _NAME = '("[A-Za-z0-9_ .@-]+"|[a-z_][a-z0-9_$]*)'
 _SPOKEN_OF = "; ".join(
@@ -41,16 +41,16 @@ class Postgres(Served):
     @property
     def name(self) -> str:
         """The database's name."""
-        return next(iter(named(self.drilled)), self.drilled.target.name)
+        return next(iter(databases(self.drilled)), self.drilled.target.name)
 
     @property
     def _new(self) -> str:
         return f"{self.name}_restored"
 
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """Load it beside the old one."""
         self._require()
-        version = str((self.drilled.facts("restore").get("facts") or {}).get("restored_by", ""))
+        version = str(of_restore(self.drilled).get("restored_by", ""))
         source, database = self.places[0], quoted(self._new)
         if self._is_script:
             load = Command(f"{_PSQL} --output /dev/null --dbname {database} --file {source}")
@@ -67,12 +67,11 @@ class Postgres(Served):
             f"It is loaded into {code(self._new)}; what runs now is not touched. One that an earlier attempt "
             f"left must go first: `dropdb` it."
         ) + (f" The drill used PostgreSQL {text(version)}." if version else "")
-        return [*self._roles(), Step("Load the dump into a new database", commands, about)]
+        return [*self._roles(), WrittenStep("Load the dump into a new database", commands, about)]
 
-    def _roles(self) -> list[Step]:
+    def _roles(self) -> list[WrittenStep]:
         """Make the roles that the dump speaks of, where the drill had to as well."""
-        said = [str(note) for note in self.drilled.facts("restore").get("notes") or () if str(note).startswith(_MADE)]
-        if not said:
+        if not stands_in(self.drilled):
             return []
         self.parts.needs("sed", "sort")
         source = self.places[0]
@@ -84,7 +83,7 @@ class Postgres(Served):
             "memberships, from what `pg_dumpall --globals-only` has saved; whatever is missing is made here, without a "
             "login."
         )
-        return [Step("Make the roles", commands, about)]
+        return [WrittenStep("Make the roles", commands, about)]
 
     @property
     def _is_script(self) -> bool:
@@ -95,25 +94,25 @@ class Postgres(Served):
         self.parts.takes(Variable("PGHOST", "the server, or the directory of its socket", "db.example"))
         self.parts.takes(Variable("PGPORT", "its port", "5432"))
         self.parts.takes(Variable("PGUSER", "a superuser; the password stands in `~/.pgpass`", "postgres"))
-        facts = self.drilled.facts("restore").get("facts") or {}
-        databases = facts.get("databases") or []
+        facts = of_restore(self.drilled)
+        came = facts.get("databases") or []
         if facts.get("database_bytes"):
             self.parts.cautions.append(
                 f"The server needs {format_size(int(facts['database_bytes']))} for it on its disk."
             )
-        if len(databases) > 1:
+        if len(came) > 1:
             self.parts.by_hand.append(
-                f"The dump holds {len(databases)} databases; these commands bring back {code(self.name)} only."
+                f"The dump holds {len(came)} databases; these commands bring back {code(self.name)} only."
             )
 
-    def verify(self) -> Step:
+    def verify(self) -> WrittenStep:
         """As many rows as the drill counted."""
         return self.compared(
             f"{_PSQL} --dbname {quoted(self._new)}",
             lambda table: f"select {literal(table)}, count(*) from {_table(table)};",  # noqa: S608 - quoted
         )
 
-    def go_live(self) -> Step:
+    def go_live(self) -> WrittenStep:
         """Rename the old one away and the new one to its name."""
         old, new, kept = self.name, self._new, f"{self.name}_before"
         commands = (
@@ -124,9 +123,9 @@ class Postgres(Served):
         about = (
             f"Stop what uses {code(old)} first: one that is in use cannot be renamed. The old one becomes {code(kept)}."
         )
-        return Step("Put it in its place", commands, about)
+        return WrittenStep("Put it in its place", commands, about)
 
-    def roll_back(self) -> Step:
+    def roll_back(self) -> WrittenStep:
         """Rename both back."""
         old, aside, kept = self.name, f"{self.name}_rejected", f"{self.name}_before"
         back = _at_once(*_moved(old, aside, must=True), *_moved(kept, old))
@@ -134,7 +133,7 @@ class Postgres(Served):
         about = (
             f"Stop what uses it. What was restored is kept as {code(aside)}, and {code(kept)} is put back. {REFUSES}"
         )
-        return Step("Take back what was there before", commands, about)
+        return WrittenStep("Take back what was there before", commands, about)
 
 
 class PostgresScript(Postgres):
@@ -146,13 +145,13 @@ class PostgresScript(Postgres):
 
     @property
     def _all(self) -> list[str]:
-        return named(self.drilled)
+        return databases(self.drilled)
 
     def _require(self) -> None:
         super()._require()
         self.parts.by_hand[:] = [line for line in self.parts.by_hand if "bring back" not in line]
 
-    def restore(self) -> list[Step]:
+    def restore(self) -> list[WrittenStep]:
         """Have the script make them."""
         self._require()
         self.parts.needs("sed")
@@ -171,29 +170,24 @@ class PostgresScript(Postgres):
             f"It makes {', '.join(code(name) for name in self._all)}, which must not exist: rename or drop an old one "
             "first, or restore on another server. It stops before otherwise."
         )
-        return [*self._roles(), Step("Load the script", commands, about)]
+        return [*self._roles(), WrittenStep("Load the script", commands, about)]
 
-    def go_live(self) -> Step:
+    def go_live(self) -> WrittenStep:
         """Only what was verified is handed over."""
         return self.hand_over()
 
-    def roll_back(self) -> Step:
+    def roll_back(self) -> WrittenStep:
         """Rename what the script made."""
         moved = tuple(line for name in self._all for line in _moved(name, f"{name}_rejected", must=True))
         about = f"Stop what uses it. What was restored is kept under names that end in `_rejected`. {REFUSES}"
         commands = (IS_CHANGED, Command(f"{_PSQL} --dbname postgres", _at_once(*moved)), TAKEN_BACK)
-        return Step("Set aside what was restored", commands, about)
-
-
-def named(drilled: Drilled) -> list[str]:
-    """The databases that the dump itself names, the one that was examined first."""
-    facts = drilled.facts("restore").get("facts") or {}
-    return [str(name) for name in facts.get("databases") or () if name != _NAMELESS and str(name).isprintable()]
+        return WrittenStep("Set aside what was restored", commands, about)
 
 
 def postgres(drilled: Drilled, places: Sequence[str], parts: Parts) -> Postgres:
-    """As a script that names its databases, or as a dump of one."""
-    kind = PostgresScript if drilled.format == "postgres-script" and named(drilled) else Postgres
+    """As a script that makes its databases, or as a dump of one."""
+    made = [name for name in databases(drilled) if name not in of_restore(drilled).get("provided", ())]
+    kind = PostgresScript if drilled.format == "postgres-script" and made else Postgres
     return kind(drilled, places, parts)
 
 
